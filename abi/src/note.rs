@@ -1,0 +1,86 @@
+//! The ELF note by which an image says which interface it was built for and how much memory it wants.
+
+use bitflags::bitflags;
+use core::mem::size_of;
+
+/// Owner name of the note, with its terminating zero.
+pub const NOTE_NAME: [u8; 8] = *b"libvcpu\0";
+
+/// Type of the note.
+pub const NOTE_TYPE: u32 = 1;
+
+/// The section in which the note lies.
+pub const NOTE_SECTION: &str = ".note.vcpu";
+
+bitflags! {
+    /// How the image was built.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct BuildFlags: u32 {
+        /// For the custom target, with its own `core`; otherwise with a stock toolchain's.
+        const CUSTOM_TARGET = 1 << 0;
+    }
+}
+
+/// What the note says.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// [`INTERFACE_VERSION`](crate::INTERFACE_VERSION) that the image was built for.
+    pub version: u32,
+    /// [`BuildFlags`].
+    pub flags: u32,
+    /// RAM in bytes that the image wants when it is not told otherwise, its own segments included.
+    pub memory: u64,
+}
+
+/// The note as it lies in the image.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    name_size: u32,
+    description_size: u32,
+    kind: u32,
+    name: [u8; 8],
+    version: u32,
+    flags: u32,
+    memory_low: u32,
+    memory_high: u32,
+}
+
+impl Note {
+    /// A note that says these things.
+    pub const fn new(requirements: Requirements) -> Note {
+        Note {
+            name_size: NOTE_NAME.len() as u32,
+            description_size: size_of::<Requirements>() as u32,
+            kind: NOTE_TYPE,
+            name: NOTE_NAME,
+            version: requirements.version,
+            flags: requirements.flags,
+            memory_low: requirements.memory as u32,
+            memory_high: (requirements.memory >> 32) as u32,
+        }
+    }
+}
+
+impl Requirements {
+    /// Reads the description part of a note; `None` if it has the wrong length.
+    ///
+    /// ```
+    /// use vcpu_abi::note::Requirements;
+    /// let bytes = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0];
+    /// assert_eq!(Requirements::parse(&bytes).unwrap().memory, 1 << 20);
+    /// assert!(Requirements::parse(&bytes[1..]).is_none());
+    /// ```
+    pub fn parse(description: &[u8]) -> Option<Requirements> {
+        let bytes: &[u8; size_of::<Requirements>()] = description.try_into().ok()?;
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Some(Requirements {
+            version: word(0),
+            flags: word(4),
+            memory: u64::from(word(8)) | u64::from(word(12)) << 32,
+        })
+    }
+}
+
+const _: () = assert!(size_of::<Note>() == 12 + 8 + 16 && size_of::<Requirements>() == 16);

@@ -1,0 +1,10 @@
+//! The smallest program.
+#![no_std]
+#![no_main]
+use libvcpu::{entry, println};
+
+entry!(main);
+
+fn main() {
+    println!("Hello from a virtual CPU!");
+}

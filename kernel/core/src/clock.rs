@@ -1,0 +1,43 @@
+//! Converting counter ticks to nanoseconds.
+
+/// Nanoseconds that `ticks` of a counter last: `(ticks * multiplier) >> shift`, saturating.
+///
+/// `shift` is taken modulo 128; a machine gives one below 64.
+///
+/// ```
+/// // A counter of 2.5 GHz, 0.4 ns a tick.
+/// let multiplier = (0.4 * (1u64 << 32) as f64) as u64;
+/// assert_eq!(vcpu_kernel_core::clock::nanoseconds(25, multiplier, 32), 9);
+/// ```
+pub fn nanoseconds(ticks: u64, multiplier: u64, shift: u32) -> u64 {
+    let product = (u128::from(ticks) * u128::from(multiplier)).wrapping_shr(shift);
+    u64::try_from(product).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_year_at_five_gigahertz_neither_overflows_nor_drifts() {
+        let ticks = 5_000_000_000 * 86_400 * 365;
+        let multiplier = (1u64 << 32) / 5;
+        let expected = 86_400 * 365 * 1_000_000_000u64;
+        let error = nanoseconds(ticks, multiplier, 32).abs_diff(expected);
+        assert!(error < expected / 1_000_000_000);
+    }
+
+    #[test]
+    fn what_does_not_fit_saturates() {
+        assert_eq!(nanoseconds(u64::MAX, u64::MAX, 0), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn later_ticks_are_never_earlier_times(a: u64, b: u64, multiplier: u64, shift in 0u32..64) {
+            let (early, late) = (a.min(b), a.max(b));
+            prop_assert!(nanoseconds(early, multiplier, shift) <= nanoseconds(late, multiplier, shift));
+        }
+    }
+}

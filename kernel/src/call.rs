@@ -1,0 +1,112 @@
+//! vCPU calls, one function each. What they mean is said in [`vcpu_abi::call`].
+
+use core::ops::Range;
+use vcpu_abi::call::{Access, Call, Error, NEVER};
+use vcpu_abi::layout::GATE;
+
+type Gate = extern "C" fn(u32, u64, u64, u64, u64) -> i64;
+
+/// Makes any call, with any number and arguments, and gives the raw answer.
+///
+/// The functions below are what programs use; this one is for those who try the machine itself.
+///
+/// # Safety
+///
+/// A call that writes memory ([`Call::ConsoleRead`]) or changes access ([`Call::Protect`]) obeys the
+/// arguments: the caller owns that memory.
+#[inline(always)]
+pub unsafe fn raw(number: u32, a: u64, b: u64, c: u64, d: u64) -> i64 {
+    // SAFETY: the machine put a function of this type at this address.
+    let gate: Gate = unsafe { core::mem::transmute(GATE) };
+    gate(number, a, b, c, d)
+}
+
+#[inline(always)]
+fn call(call: Call, a: u64, b: u64, c: u64) -> i64 {
+    // SAFETY: the functions below own the memory that their arguments name.
+    unsafe { raw(call as u32, a, b, c, 0) }
+}
+
+/// Does nothing; the round trip that benchmarks measure.
+#[inline(always)]
+pub fn null() {
+    call(Call::Null, 0, 0, 0);
+}
+
+/// Ends the guest with this status.
+pub fn exit(status: u8) -> ! {
+    call(Call::Exit, u64::from(status), 0, 0);
+    unreachable!("the machine answered `exit`")
+}
+
+/// Ends the guest with a report that holds `message`, as a panic does.
+pub fn panic(message: &str) -> ! {
+    call(Call::Panic, message.as_ptr() as u64, message.len() as u64, 0);
+    exit(101)
+}
+
+/// Ends the guest because nobody handles the exception that the state save area describes.
+pub fn fault(message: &str) -> ! {
+    call(Call::Fault, message.as_ptr() as u64, message.len() as u64, 0);
+    exit(101)
+}
+
+/// Writes bytes to a stream and gives how many were taken.
+///
+/// # Errors
+///
+/// [`Error::Again`], [`Error::Closed`], [`Error::Io`], or [`Error::BadArgument`] for a stream that
+/// cannot be written.
+pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize, Error> {
+    Error::check(call(Call::ConsoleWrite, stream, bytes.as_ptr() as u64, bytes.len() as u64))
+        .map(|count| count as usize)
+}
+
+/// Reads bytes from a stream and gives how many; 0 is its end.
+///
+/// # Errors
+///
+/// [`Error::Again`], [`Error::Io`], or [`Error::BadArgument`] for a stream that cannot be read.
+pub fn console_read(stream: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    Error::check(call(Call::ConsoleRead, stream, buffer.as_mut_ptr() as u64, buffer.len() as u64))
+        .map(|count| count as usize)
+}
+
+/// Enables events and sleeps until one was taken or the clock has reached `deadline` (ns; `None`:
+/// for ever). Events are enabled when it returns.
+///
+/// # Errors
+///
+/// [`Error::TimedOut`] if the deadline came first.
+pub fn wait(deadline: Option<u64>) -> Result<(), Error> {
+    Error::check(call(Call::Wait, deadline.unwrap_or(NEVER), 0, 0)).map(drop)
+}
+
+/// Has `line` raised once the clock has reached `deadline` (ns), or never if it is `None`.
+///
+/// # Errors
+///
+/// [`Error::BadArgument`] if there is no such line.
+pub fn timer_set(line: u32, deadline: Option<u64>) -> Result<(), Error> {
+    Error::check(call(Call::TimerSet, u64::from(line), deadline.unwrap_or(NEVER), 0)).map(drop)
+}
+
+/// Changes what may be done with pages of RAM.
+///
+/// # Safety
+///
+/// Nothing uses these pages in a way that `access` forbids.
+///
+/// # Errors
+///
+/// [`Error::BadAddress`], [`Error::BadArgument`] for addresses that are not page-aligned,
+/// [`Error::Denied`] for the image's text.
+pub unsafe fn protect(pages: Range<u64>, access: Access) -> Result<(), Error> {
+    let length = pages.end.saturating_sub(pages.start);
+    Error::check(call(Call::Protect, pages.start, length, access.bits())).map(drop)
+}
+
+/// The clock in ns, from the machine.
+pub fn clock() -> u64 {
+    Error::check(call(Call::Clock, 0, 0, 0)).unwrap_or(0)
+}

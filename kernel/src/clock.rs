@@ -1,0 +1,29 @@
+//! The clock: nanoseconds since the guest's start, read from the time-stamp counter without a call.
+
+use crate::{call, machine};
+use core::arch::x86_64::_rdtsc;
+use vcpu_abi::info::Features;
+use vcpu_kernel_core::clock::nanoseconds;
+
+/// Nanoseconds since the guest's start. Never goes backwards.
+#[inline]
+pub fn now() -> u64 {
+    if !machine::features().contains(Features::TSC_CLOCK) {
+        return call::clock();
+    }
+    let parameters = &machine::info().clock;
+    let ticks = counter().saturating_sub(parameters.counter_base);
+    nanoseconds(ticks, parameters.multiplier, parameters.shift)
+}
+
+/// Nanoseconds since 1970 (UTC).
+pub fn wall() -> u64 {
+    machine::info().wall_clock_base.saturating_add(now())
+}
+
+/// The time-stamp counter, for measuring in cycles.
+#[inline(always)]
+pub fn counter() -> u64 {
+    // SAFETY: the instruction exists on every x86-64 processor and the machine does not forbid it.
+    unsafe { _rdtsc() }
+}
