@@ -1,0 +1,34 @@
+//! `vcpu build`: builds an app, and says where its image is.
+
+use crate::output;
+use crate::program::{self, Program};
+use crate::status::{Failure, Status};
+use std::os::unix::ffi::OsStrExt;
+
+/// Build an app, and print the path of its image
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// An app by its package's name, or the directory of its package
+    #[arg(value_name = "APP", default_value = ".", hide_default_value = true)]
+    app: std::ffi::OsString,
+
+    #[command(flatten)]
+    build: program::BuildArguments,
+}
+
+const HELP: &str = "\
+Examples:
+  vcpu build                             the package in the current directory
+  vcpu build hello                       a package of the workspace around it
+  vcpu build ./hello --target-spec stock
+  vcpu run $(vcpu build hello)           the image is the only thing on standard output";
+
+pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
+    let app = Program { program: arguments.app, build: arguments.build };
+    let found = program::build(&app)?;
+    let mut line = found.path.as_os_str().as_bytes().to_vec();
+    line.push(b'\n');
+    output::answer(&line)?;
+    Ok(Status::Guest(0))
+}

@@ -1,0 +1,112 @@
+//! The command line `vcpu`: makes, builds, inspects and runs programs for a virtual CPU.
+//!
+//! | module | its subject |
+//! |---|---|
+//! | [`status`] | the exit statuses, and the failure that carries one |
+//! | [`output`] | what is said to the user, and how |
+//! | [`program`] | which image or app is meant, and how it becomes an image |
+//! | [`run`], [`build`], [`info`], [`new`] | one command each, with its arguments and help |
+
+mod build;
+mod info;
+mod new;
+mod output;
+mod program;
+mod run;
+mod status;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, Subcommand};
+use status::{Failure, Status};
+use std::process::ExitCode;
+
+/// Runs native programs on virtual CPUs, in a sandbox that an ordinary process supplies
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = status::HELP, after_long_help = MAIN_HELP)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant a command; each has its arguments in a module of its own.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Build(build::Arguments),
+    Info(info::Arguments),
+    New(new::Arguments),
+}
+
+impl Command {
+    fn perform(self) -> Result<Status, Failure> {
+        match self {
+            Command::Run(arguments) => run::perform(arguments),
+            Command::Build(arguments) => build::perform(arguments),
+            Command::Info(arguments) => info::perform(arguments),
+            Command::New(arguments) => new::perform(arguments),
+        }
+    }
+}
+
+const MAIN_HELP: &str = concat!(
+    "\
+Examples:
+  vcpu new greeter                     make a package for an app of your own
+  vcpu run greeter                     build it and run it in the sandbox
+  vcpu run gunzip < file.gz > file     an app is a filter like any other program
+  vcpu info greeter                    what the image is and what it needs
+
+",
+    status::help!(),
+    "
+
+Environment:
+  VCPU_TARGET_SPEC   auto, stock or custom, for a command without --target-spec
+  VCPU_CACHE         where linker script and guest crates are unpacked
+                     (else $XDG_CACHE_HOME/vcpu, else ~/.cache/vcpu)
+  NO_COLOR           if set, nothing is coloured"
+);
+
+fn main() -> ExitCode {
+    status::turn_panics_into_failures();
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        // Help and version come this way too, and are no failure.
+        Err(mut message) => {
+            give_tip(&mut message);
+            let failed = message.use_stderr();
+            // Nobody is left to hear that this could not be printed.
+            let _ = message.print();
+            return if failed { Status::Runner.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match command_line.command.perform() {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            output::error(&failure.message);
+            failure.status.into()
+        }
+    }
+}
+
+/// Tells who forgot it how arguments reach the guest.
+fn give_tip(message: &mut clap::Error) {
+    let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
+    if is_run
+        && message.kind() == ErrorKind::UnknownArgument
+        && message.get(ContextKind::Suggested).is_none()
+    {
+        let tip = "arguments of the guest come after `--`";
+        message.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CommandLine;
+
+    #[test]
+    fn every_command_and_option_is_well_formed() {
+        <CommandLine as clap::CommandFactory>::command().debug_assert();
+    }
+}

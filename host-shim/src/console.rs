@@ -1,0 +1,235 @@
+//! Standard streams: bytes go straight between guest memory and the host's descriptors.
+//!
+//! A call must not block, and the descriptors may belong to others as well, so their flags are not
+//! touched. A pipe, a terminal or the like is opened a second time, without blocking; where that is not
+//! possible, `poll` is asked first and only as much is moved as cannot block. Nothing is ever buffered,
+//! so a guest cannot make the host grow.
+
+use crate::sys;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use vcpu_abi::call::Error;
+
+/// Most bytes that one call moves; the rest is a short count.
+pub(crate) const TRANSFER_MAX: u64 = 1 << 20;
+
+/// Most bytes that a pipe takes without blocking once `poll` says that it takes any.
+const CAUTIOUS_MAX: u64 = 512;
+
+/// The descriptors that a guest's standard streams are.
+#[derive(Debug)]
+pub struct Streams {
+    /// Standard input.
+    pub input: OwnedFd,
+    /// Standard output.
+    pub output: OwnedFd,
+    /// Standard errors.
+    pub errors: OwnedFd,
+}
+
+impl Streams {
+    /// This process's own standard streams.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is closed.
+    pub fn inherit() -> io::Result<Streams> {
+        Ok(Streams {
+            input: io::stdin().as_fd().try_clone_to_owned()?,
+            output: io::stdout().as_fd().try_clone_to_owned()?,
+            errors: io::stderr().as_fd().try_clone_to_owned()?,
+        })
+    }
+
+    /// No input, and output that goes nowhere.
+    ///
+    /// # Errors
+    ///
+    /// If the null device cannot be opened.
+    pub fn null() -> io::Result<Streams> {
+        let open = || std::fs::File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+        Ok(Streams { input: open()?, output: open()?, errors: open()? })
+    }
+}
+
+/// How not to block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// It never blocks for long: a regular file, or opened without blocking.
+    Direct,
+    /// A socket, asked not to block with each call.
+    Socket,
+    /// Ask `poll`, then move little.
+    Cautious,
+}
+
+/// One stream of a guest.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    file: OwnedFd,
+    manner: Manner,
+    direction: libc::c_short,
+}
+
+impl Stream {
+    /// A stream to read from.
+    pub(crate) fn input(file: OwnedFd) -> Stream {
+        Self::new(file, libc::O_RDONLY, libc::POLLIN)
+    }
+
+    /// A stream to write to.
+    pub(crate) fn output(file: OwnedFd) -> Stream {
+        Self::new(file, libc::O_WRONLY, libc::POLLOUT)
+    }
+
+    fn new(file: OwnedFd, mode: libc::c_int, direction: libc::c_short) -> Stream {
+        let kind = kind(file.as_fd());
+        if kind == libc::S_IFREG {
+            return Stream { file, manner: Manner::Direct, direction };
+        }
+        if kind == libc::S_IFSOCK {
+            return Stream { file, manner: Manner::Socket, direction };
+        }
+        match reopen(file.as_fd(), mode) {
+            Some(own) => Stream { file: own, manner: Manner::Direct, direction },
+            None => Stream { file, manner: Manner::Cautious, direction },
+        }
+    }
+
+    /// The descriptor and what to poll it for, to know when it is worth another try.
+    pub(crate) fn readiness(&self) -> (RawFd, libc::c_short) {
+        (self.file.as_raw_fd(), self.direction)
+    }
+
+    /// Moves up to `length` bytes between the stream and memory that the caller vouches for.
+    pub(crate) fn transfer(&self, memory: *mut u8, length: u64) -> Result<u64, Error> {
+        let mut length = length.min(TRANSFER_MAX);
+        if self.manner == Manner::Cautious {
+            let (fd, events) = self.readiness();
+            let mut fds = [libc::pollfd { fd, events, revents: 0 }];
+            if sys::poll(&mut fds, 0).map_err(|_| Error::Io)? == 0 {
+                return Err(Error::Again);
+            }
+            length = length.min(CAUTIOUS_MAX);
+        }
+        let (fd, size) = (self.file.as_raw_fd(), length as usize);
+        let reading = self.direction == libc::POLLIN;
+        loop {
+            // SAFETY: the caller found `length` bytes of guest memory there, which stay mapped. The
+            // kernel copies, so what the guest does to them meanwhile is its own affair.
+            let count = unsafe {
+                match (reading, self.manner) {
+                    (true, Manner::Socket) => libc::recv(fd, memory.cast(), size, libc::MSG_DONTWAIT),
+                    (true, _) => libc::read(fd, memory.cast(), size),
+                    (false, Manner::Socket) => {
+                        libc::send(fd, memory.cast(), size, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                    }
+                    (false, _) => libc::write(fd, memory.cast(), size),
+                }
+            };
+            let error = match sys::check(count as libc::c_long) {
+                Ok(count) => return Ok(count as u64),
+                Err(error) => error,
+            };
+            return Err(match error.raw_os_error() {
+                Some(libc::EINTR) => continue,
+                Some(libc::EAGAIN) => Error::Again,
+                Some(libc::EPIPE | libc::ECONNRESET) => Error::Closed,
+                _ => Error::Io,
+            });
+        }
+    }
+}
+
+/// The type bits of a descriptor's file.
+fn kind(file: BorrowedFd<'_>) -> libc::mode_t {
+    // SAFETY: an all-zero structure is valid, and the buffer is valid for the call.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        match libc::fstat(file.as_raw_fd(), &raw mut status) {
+            0 => status.st_mode & libc::S_IFMT,
+            _ => 0,
+        }
+    }
+}
+
+/// Opens the same pipe, terminal or device again, so that it can have flags of its own.
+fn reopen(file: BorrowedFd<'_>, mode: libc::c_int) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
+    let flags = mode | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path ends with a zero byte; a call that succeeded gave us a new descriptor.
+    let fd = unsafe { libc::open(path.as_ptr().cast(), flags) };
+    // SAFETY: as above.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        let (read, write) = io::pipe().unwrap();
+        (read.into(), write.into())
+    }
+
+    fn fill(stream: &Stream) -> u64 {
+        let mut bytes = vec![0u8; 1 << 20];
+        let mut total = 0;
+        loop {
+            match stream.transfer(bytes.as_mut_ptr(), bytes.len() as u64) {
+                Ok(count) => total += count,
+                Err(error) => {
+                    assert_eq!(error, Error::Again);
+                    return total;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_pipe_and_an_empty_one_say_again_and_a_closed_one_says_so() {
+        let (read, write) = pipe();
+        let output = Stream::output(write);
+        assert!(fill(&output) >= 4096);
+        drop(read);
+        assert_eq!(output.transfer(b"x".as_ptr().cast_mut(), 1), Err(Error::Closed));
+
+        let (read, write) = pipe();
+        let input = Stream::input(read);
+        let mut byte = 0u8;
+        assert_eq!(input.transfer(&raw mut byte, 1), Err(Error::Again));
+        drop(write);
+        assert_eq!(input.transfer(&raw mut byte, 1), Ok(0));
+    }
+
+    #[test]
+    fn a_pipe_that_cannot_be_opened_again_does_not_block_either() {
+        let (read, write) = pipe();
+        let output = Stream { file: write, manner: Manner::Cautious, direction: libc::POLLOUT };
+        assert!(fill(&output) >= 4096);
+        let input = Stream { file: read, manner: Manner::Cautious, direction: libc::POLLIN };
+        let mut byte = 0u8;
+        assert_eq!(input.transfer(&raw mut byte, 1), Ok(1));
+    }
+
+    #[test]
+    fn a_socket_does_not_block() {
+        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let output = Stream::output(a.into());
+        assert!(fill(&output) >= 4096);
+        drop(b);
+        assert_eq!(output.transfer(b"x".as_ptr().cast_mut(), 1), Err(Error::Closed));
+    }
+
+    #[test]
+    fn the_hosts_own_descriptor_keeps_its_flags() {
+        let (read, _write) = pipe();
+        let flags = |fd: &OwnedFd| {
+            // SAFETY: asks for the flags of a valid descriptor.
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
+        };
+        let before = flags(&read);
+        let _input = Stream::input(read.try_clone().unwrap());
+        assert_eq!(flags(&read), before);
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a sandbox could not be run. What a guest does wrong is no error but an [`Outcome`](crate::Outcome).
+
+use crate::image::ImageError;
+use std::io;
+
+/// Why a sandbox could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be run.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Arguments and environment take more room than there is.
+    #[error("arguments and environment take {size} bytes, and there is room for {room}; pass less")]
+    ArgumentsTooLong {
+        /// What they take.
+        size: usize,
+        /// What there is.
+        room: usize,
+    },
+    /// An argument or a variable holds a zero byte, or a variable's name is empty or holds `=`.
+    #[error("{0:?} cannot be an argument or a variable: zero bytes, empty names and `=` in names are not possible")]
+    BadArgument(String),
+    /// The system does not let this process trace its child.
+    #[error("the ptrace backend may not trace its own child here ({error}){hint}", error = .0, hint = ptrace_hint())]
+    NoPtrace(io::Error),
+    /// The guest's process could not be started.
+    #[error("the guest could not be started: {0}")]
+    Start(String),
+    /// A system call failed.
+    #[error("could not {what}: {error}")]
+    System {
+        /// Completes "could not ...".
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn system(what: &'static str, error: io::Error) -> Error {
+        Error::System { what, error }
+    }
+}
+
+/// What probably forbids ptrace, and what to do about it.
+fn ptrace_hint() -> &'static str {
+    match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").as_deref().map(str::trim) {
+        Ok("2") => "; kernel.yama.ptrace_scope is 2: run it with CAP_SYS_PTRACE, or set it to 1",
+        Ok("3") => "; kernel.yama.ptrace_scope is 3, which forbids it until the next boot",
+        _ => "; a container or a seccomp filter forbids it: allow ptrace there (docker: --cap-add SYS_PTRACE)",
+    }
+}

@@ -1,0 +1,127 @@
+//! Raising event lines, and waking who must notice.
+//!
+//! Anybody may raise a line, at any moment, from any thread: set the bit in the vCPU page, count the
+//! doorbell, count the *kick*, and disturb the vCPU's thread if it could miss that. What that thread does
+//! is said by its [activity](Activity):
+//!
+//! ```text
+//!            enter() finds no kick            stop of the guest
+//!  Serving ────────────────────────▶ Running ───────────────────▶ Serving
+//!     ▲                                 a signal makes it stop
+//!     │      sleep() finds no kick
+//!     └──────────── Waiting ◀── Serving
+//!        a futex wake ends it
+//! ```
+//!
+//! A thread that goes to `Running` or `Waiting` first says so and then looks for kicks; who raises a
+//! line first counts the kick and then looks what the thread does. One of the two sees the other.
+
+use crate::sys;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use vcpu_abi::page::EVENT_LINES;
+
+use crate::process::MachinePages;
+
+/// The signal that stops a running guest. It is ignored by default, should nobody trace the process.
+const KICK: libc::c_int = libc::SIGURG;
+
+/// What the vCPU's thread does.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+enum Activity {
+    Serving = 0,
+    Running = 1,
+    Waiting = 2,
+}
+
+/// The part of a sandbox by which others reach it: event lines and the time limit.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pages: Arc<MachinePages>,
+    pidfd: OwnedFd,
+    activity: AtomicU32,
+    /// Counts kicks; the vCPU's thread sleeps on it. Private to the host, unlike the doorbell.
+    kicks: AtomicU32,
+    stop: AtomicBool,
+}
+
+impl Events {
+    pub(crate) fn new(pages: Arc<MachinePages>, pidfd: OwnedFd) -> Events {
+        Events {
+            pages,
+            pidfd,
+            activity: AtomicU32::new(Activity::Serving as u32),
+            kicks: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Raises an event line of the guest.
+    pub(crate) fn raise(&self, line: u32) {
+        assert!(line < EVENT_LINES, "there is no event line {line}");
+        let page = self.pages.vcpu();
+        page.pending.fetch_or(1 << line, SeqCst);
+        page.doorbell.fetch_add(1, SeqCst);
+        self.kick();
+    }
+
+    /// Asks the vCPU's thread to end the guest because its time is over.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, SeqCst);
+        self.kick();
+    }
+
+    /// Whether the guest's time is over.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(SeqCst)
+    }
+
+    fn kick(&self) {
+        self.kicks.fetch_add(1, SeqCst);
+        match self.activity.load(SeqCst) {
+            // The process may have died; its vCPU's thread notices that by itself.
+            running if running == Activity::Running as u32 => {
+                let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), KICK);
+            }
+            waiting if waiting == Activity::Waiting as u32 => {
+                sys::futex_wake(&self.kicks);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether there were kicks that are not counted in `seen`, which is brought up to date.
+    pub(crate) fn kicked(&self, seen: &mut u32) -> bool {
+        let kicks = self.kicks.load(SeqCst);
+        std::mem::replace(seen, kicks) != kicks
+    }
+
+    /// Says that the guest will run now. False, and nothing said, if there was a kick meanwhile.
+    pub(crate) fn enter(&self, seen: u32) -> bool {
+        self.activity.store(Activity::Running as u32, SeqCst);
+        if self.kicks.load(SeqCst) == seen {
+            return true;
+        }
+        self.leave();
+        false
+    }
+
+    /// Says that the guest has stopped.
+    pub(crate) fn leave(&self) {
+        self.activity.store(Activity::Serving as u32, SeqCst);
+    }
+
+    /// Sleeps until there is a kick that is not counted in `seen`, or the host's monotonic clock has
+    /// reached `deadline` in ns.
+    pub(crate) fn sleep(&self, seen: u32, deadline: Option<u64>) {
+        self.activity.store(Activity::Waiting as u32, SeqCst);
+        while self.kicks.load(SeqCst) == seen {
+            if !sys::futex_wait(&self.kicks, seen, deadline) {
+                break;
+            }
+        }
+        self.leave();
+    }
+}

@@ -1,0 +1,52 @@
+//! The machine: supplies virtual CPUs from an ordinary process.
+//!
+//! An [`Image`] is a validated program, a [`Sandbox`] runs it. What a guest can reach is what its
+//! [`Config`] gives it; how it ended is an [`Outcome`].
+//!
+//! | module | its subject |
+//! |---|---|
+//! | `image` | reading ELF files and refusing what cannot be run |
+//! | `memory` | RAM that guest and host share |
+//! | `information` | what the guest is told before it begins |
+//! | `stub`, `filter`, `process` | starting a process in which nothing of the host's is left |
+//! | [`backend`] | ways in which an operating system plays the CPU |
+//! | [`upcall`] | how the machine interrupts its guest |
+//! | `events`, `timers`, `clock` | event lines, and what raises them |
+//! | `console` | standard streams |
+//! | `sandbox` | the loop that runs a guest and serves its calls |
+//! | `report`, `unwind` | how a guest ended, in words |
+//! | `build` | making images of packages (feature `cli`) |
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+compile_error!("the machine runs on x86-64 Linux");
+
+pub mod backend;
+#[cfg(feature = "cli")]
+pub mod build;
+mod clock;
+mod console;
+mod error;
+mod events;
+mod filter;
+mod image;
+mod information;
+mod memory;
+mod process;
+mod report;
+mod sandbox;
+mod stub;
+mod sys;
+mod timers;
+mod unwind;
+pub mod upcall;
+
+pub use clock::ClockMode;
+pub use console::Streams;
+pub use error::Error;
+pub use image::{Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment};
+pub use memory::GuestMemory;
+pub use report::{
+    Outcome, Report, STATUS_BAD_IMAGE, STATUS_FAILED, STATUS_FAULTED, STATUS_PANICKED, STATUS_TIME_LIMIT,
+};
+pub use sandbox::{Config, EventLines, Sandbox};
+pub use unwind::Frame;

@@ -1,0 +1,216 @@
+//! Guest memory: RAM that guest and host share, and what the guest may do with its pages.
+//!
+//! RAM is two anonymous files: the image's executable segments lie in one that is sealed against
+//! writing, everything else in one that is sealed against resizing, so an access to the host's mapping
+//! can never fail. The guest writes RAM whenever it runs: the host keeps no reference into it, copies
+//! once and validates the copy.
+
+use crate::image::{Image, Segment};
+use crate::sys::{self, Mapping};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use vcpu_abi::call::Access;
+use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
+
+/// A sandbox's RAM.
+#[derive(Debug)]
+pub struct GuestMemory {
+    mapping: Mapping,
+    ram: OwnedFd,
+    text: OwnedFd,
+    /// Rights of each page as bits of [`Access`], inverted against [`FREE`] so that untouched zeros
+    /// mean free RAM and cost nothing.
+    access: Vec<u8>,
+}
+
+/// Rights of RAM that the image does not speak of.
+const FREE: Access = Access::READ.union(Access::WRITE);
+
+/// A run of pages that is mapped in one piece when the guest starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub address: u64,
+    pub length: u64,
+    pub access: Access,
+    /// Offset in the sealed text, or `None` for a piece of the other file, whose offsets are those of RAM.
+    pub text_offset: Option<u64>,
+}
+
+impl GuestMemory {
+    /// Makes RAM of `size` bytes and copies the image into it.
+    pub(crate) fn new(image: &Image, size: u64) -> io::Result<GuestMemory> {
+        let pieces = pieces(image.segments(), size);
+        let text_size: u64 =
+            pieces.iter().filter(|piece| piece.text_offset.is_some()).map(|piece| piece.length).sum();
+        let ram = sys::memfd(c"vcpu-ram", size, true)?;
+        sys::seal(&ram, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
+        let text = sys::memfd(c"vcpu-text", text_size, true)?;
+        let mapping = Mapping::new(ram.as_fd(), size as usize, true)?;
+        {
+            let text_mapping = Mapping::new(text.as_fd(), text_size as usize, true)?;
+            for segment in image.segments() {
+                let piece = pieces.iter().find(|piece| piece.address == segment.address);
+                let target = match piece.and_then(|piece| piece.text_offset) {
+                    Some(offset) => text_mapping.pointer().wrapping_add(offset as usize),
+                    None => mapping.pointer().wrapping_add((segment.address - RAM_BASE) as usize),
+                };
+                // SAFETY: `pieces` puts every segment inside its file, whose mapping is ours alone until
+                // the guest starts.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(target, segment.file_size as usize) };
+                image.file().read_exact_at(bytes, segment.file_offset)?;
+            }
+        }
+        sys::seal(
+            &text,
+            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL,
+        )?;
+        let mut memory = GuestMemory { mapping, ram, text, access: vec![0; (size / PAGE_SIZE) as usize] };
+        for piece in &pieces {
+            if let Some(offset) = piece.text_offset {
+                let at = (piece.address - RAM_BASE) as usize;
+                memory.mapping.overlay(at, memory.text.as_fd(), offset, piece.length as usize)?;
+            }
+            memory.set_access(piece.address..piece.address + piece.length, piece.access);
+        }
+        Ok(memory)
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.mapping.length() as u64
+    }
+
+    /// The file of all RAM but the text, and the file of the text.
+    pub(crate) fn files(&self) -> (&OwnedFd, &OwnedFd) {
+        (&self.ram, &self.text)
+    }
+
+    /// Where `length` bytes at a guest address lie in the host, if all of them are RAM and their pages
+    /// have these rights.
+    pub(crate) fn find(&self, address: u64, length: u64, access: Access) -> Option<*mut u8> {
+        let range = self.offsets(address, length)?;
+        let pages = range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE);
+        let pages = &self.access[pages.start as usize..pages.end as usize];
+        let allowed = |page: &u8| decode(*page).contains(access);
+        pages.iter().all(allowed).then(|| self.mapping.pointer().wrapping_add(range.start as usize))
+    }
+
+    /// Copies bytes out of RAM, whatever the guest's rights are. `None` if not all of them are RAM.
+    pub fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
+        let range = self.offsets(address, N as u64)?;
+        let mut bytes = [0; N];
+        // SAFETY: `offsets` keeps the range inside the mapping, which never shrinks. The guest may write
+        // it meanwhile (it does not run while its calls are served); raw copies bear that.
+        unsafe {
+            let from = self.mapping.pointer().add(range.start as usize);
+            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), N);
+        }
+        Some(bytes)
+    }
+
+    /// Copies a range out of RAM, cut at `most` bytes. `None` if the range is not readable RAM.
+    pub(crate) fn read_cut(&self, address: u64, length: u64, most: u64) -> Option<Vec<u8>> {
+        let from = self.find(address, length, Access::READ)?;
+        let mut bytes = vec![0; length.min(most) as usize];
+        // SAFETY: as in `read`.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        Some(bytes)
+    }
+
+    /// Whether pages belong to the sealed text.
+    pub(crate) fn is_text(&self, range: &Range<u64>, image: &Image) -> bool {
+        image.segments().iter().any(|segment| {
+            segment.access.contains(Access::EXECUTE)
+                && segment.address < range.end
+                && range.start < segment.page_end()
+        })
+    }
+
+    /// Notes the rights of pages. The range is page-aligned and inside RAM.
+    pub(crate) fn set_access(&mut self, range: Range<u64>, access: Access) {
+        let pages = (range.start - RAM_BASE) / PAGE_SIZE..(range.end - RAM_BASE) / PAGE_SIZE;
+        let code = encode(access);
+        if code != 0 || self.access[pages.start as usize..pages.end as usize].iter().any(|page| *page != 0) {
+            self.access[pages.start as usize..pages.end as usize].fill(code);
+        }
+    }
+
+    /// The range as offsets into RAM, if it lies inside.
+    pub(crate) fn offsets(&self, address: u64, length: u64) -> Option<Range<u64>> {
+        let start = address.checked_sub(RAM_BASE)?;
+        let end = start.checked_add(length)?;
+        (end <= self.size()).then_some(start..end)
+    }
+}
+
+fn encode(access: Access) -> u8 {
+    access.symmetric_difference(FREE).bits() as u8
+}
+
+fn decode(page: u8) -> Access {
+    Access::from_bits_truncate(page.into()).symmetric_difference(FREE)
+}
+
+/// RAM of `size` bytes cut into pieces of equal rights: the image's segments, the gaps between them
+/// without any access, and free RAM behind the last.
+pub(crate) fn pieces(segments: &[Segment], size: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut at = RAM_BASE;
+    let mut text_size = 0;
+    let mut add = |from: u64, to: u64, access, text_offset| {
+        if from < to {
+            pieces.push(Piece { address: from, length: to - from, access, text_offset });
+        }
+    };
+    for segment in segments {
+        add(at, segment.address, Access::empty(), None);
+        let length = segment.page_end() - segment.address;
+        let text_offset = segment.access.contains(Access::EXECUTE).then_some(text_size);
+        text_size += text_offset.map_or(0, |_| length);
+        add(segment.address, segment.page_end(), segment.access, text_offset);
+        at = segment.page_end();
+    }
+    add(at, RAM_BASE + size, FREE, None);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(address: u64, memory_size: u64, access: Access) -> Segment {
+        Segment { address, file_size: 0, memory_size, access, file_offset: 0 }
+    }
+
+    #[test]
+    fn pieces_cover_ram_once_and_gaps_have_no_access() {
+        let text = Access::READ | Access::EXECUTE;
+        let segments = [
+            segment(RAM_BASE, 0x1001, text),
+            segment(RAM_BASE + 0x4000, 0x1000, FREE),
+            segment(RAM_BASE + 0x5000, 0x10, text),
+        ];
+        let pieces = pieces(&segments, 0x10000);
+        let mut at = RAM_BASE;
+        for piece in &pieces {
+            assert_eq!(piece.address, at);
+            at += piece.length;
+        }
+        assert_eq!(at, RAM_BASE + 0x10000);
+        assert_eq!(pieces[1].access, Access::empty());
+        assert_eq!(pieces[0].text_offset, Some(0));
+        assert_eq!(pieces[3].text_offset, Some(0x2000));
+        assert_eq!(pieces[4].access, FREE);
+    }
+
+    #[test]
+    fn every_right_survives_its_encoding_and_free_ram_is_zero() {
+        for bits in [0, 1, 3, 5] {
+            let access = Access::from_number(bits).unwrap();
+            assert_eq!(decode(encode(access)), access);
+        }
+        assert_eq!(encode(FREE), 0);
+    }
+}

@@ -1,0 +1,302 @@
+//! Starting a guest's process: nothing of the host's is left in it.
+//!
+//! The child is made by `vfork`'s mechanism (the host's memory is shared until the child executes the
+//! stub, never copied), so starting does not depend on the host's size. It is traced from its first
+//! instruction, dies with the thread that made it, and has three descriptors until its script closes
+//! them: the vCPU page, the text and the RAM.
+
+use crate::image::Image;
+use crate::memory::{self, GuestMemory};
+use crate::stub::{self, Script};
+use crate::sys::{self, Mapping};
+use crate::{Error, filter};
+use libc::c_int;
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use vcpu_abi::call::Access;
+use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
+use vcpu_abi::page::VcpuPage;
+
+/// The machine's own memory in a sandbox: the vCPU page, and the information area behind it.
+#[derive(Debug)]
+pub(crate) struct MachinePages {
+    file: OwnedFd,
+    mapping: Mapping,
+}
+
+impl MachinePages {
+    /// Makes the pages; `information` is the information page with what follows it.
+    pub(crate) fn new(information: &[u8]) -> io::Result<MachinePages> {
+        let length = PAGE_SIZE + (information.len() as u64).next_multiple_of(PAGE_SIZE);
+        assert!(length <= PAGE_SIZE + INFO_SIZE_MAX);
+        let file = sys::memfd(c"vcpu-machine", length, false)?;
+        sys::seal(&file, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
+        let mapping = Mapping::new(file.as_fd(), length as usize, true)?;
+        let pages = MachinePages { file, mapping };
+        pages.write(PAGE_SIZE as usize, information);
+        Ok(pages)
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.mapping.length());
+        // SAFETY: the range is inside our mapping; the guest does not run yet.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.mapping.pointer().add(at), bytes.len()) };
+    }
+
+    /// Replaces the information area by one of the same size; the guest does not run yet.
+    pub(crate) fn set_information(&self, information: &[u8]) {
+        self.write(PAGE_SIZE as usize, information);
+    }
+
+    /// The vCPU page.
+    pub(crate) fn vcpu(&self) -> &VcpuPage {
+        // SAFETY: the mapping begins with the page and lives as long as `self`; all fields are atomics,
+        // which the guest may write at any moment.
+        unsafe { &*self.mapping.pointer().cast::<VcpuPage>() }
+    }
+
+    /// Bytes of the information area.
+    fn information_length(&self) -> u64 {
+        self.mapping.length() as u64 - PAGE_SIZE
+    }
+}
+
+/// A guest's process. It is killed and waited for when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub pid: libc::pid_t,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Waits for the next stop or the end of the process, and gives its status.
+    pub(crate) fn wait(&self) -> io::Result<c_int> {
+        let mut status = 0;
+        loop {
+            // SAFETY: the buffer is valid for the call.
+            match sys::check(unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) }.into()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map(|_| status),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The process may be dead and even waited for; then both calls fail, which is as good.
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        while let Ok(status) = self.wait() {
+            if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+                break;
+            }
+        }
+    }
+}
+
+/// What the child needs to know between its birth and the stub. Errors come back in `failure`.
+struct Birth {
+    descriptors: [RawFd; 3],
+    executable: RawFd,
+    parent: libc::pid_t,
+    failure: Option<(&'static str, c_int)>,
+}
+
+/// Runs in the child, in the host's memory, while the host's thread sleeps. Returns only on failure.
+extern "C" fn child(birth: *mut c_void) -> c_int {
+    // SAFETY: the parent passes a `Birth`, and sleeps until we execute or end.
+    let birth = unsafe { &mut *birth.cast::<Birth>() };
+    // SAFETY: system calls only; nothing here allocates, locks or panics.
+    unsafe {
+        let mut step = |what, result: libc::c_long| -> bool {
+            if result == -1 {
+                birth.failure = Some((what, *libc::__errno_location()));
+            }
+            result != -1
+        };
+        // Copies above the three slots first: a slot's number may be that of a file still needed.
+        let mut copies = [0; 4];
+        let files = [birth.descriptors[0], birth.descriptors[1], birth.descriptors[2], birth.executable];
+        for (copy, file) in copies.iter_mut().zip(files) {
+            *copy = libc::fcntl(file, libc::F_DUPFD_CLOEXEC, 3);
+            if !step("copy a descriptor", (*copy).into()) {
+                return 1;
+            }
+        }
+        for slot in 0..3 {
+            if !step("place a descriptor", libc::dup2(copies[slot as usize], slot).into()) {
+                return 1;
+            }
+        }
+        let close = libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        let nobody: libc::sigset_t = std::mem::zeroed();
+        let ready = step("close the host's descriptors", close)
+            && step("leave the working directory", libc::chdir(c"/".as_ptr()).into())
+            && step("unblock signals", libc::sigprocmask(libc::SIG_SETMASK, &raw const nobody, std::ptr::null_mut()).into())
+            && step("die with the host", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())
+            && step("give up new privileges", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
+            && step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+        // The host may have died before the death signal was set.
+        if ready && libc::getppid() == birth.parent {
+            let arguments = [c"vcpu-guest".as_ptr(), std::ptr::null()];
+            let environment = [std::ptr::null::<libc::c_char>()];
+            let result = libc::syscall(
+                libc::SYS_execveat,
+                copies[3],
+                c"".as_ptr(),
+                arguments.as_ptr(),
+                environment.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
+            step("execute the stub", result);
+        }
+    }
+    1
+}
+
+/// Starts a process, prepares it as `image` and `memory` say, and leaves it stopped in the stub with
+/// its filter set, the vCPU page zero.
+///
+/// # Errors
+///
+/// If the system refuses a step; the sentence names it.
+pub(crate) fn start(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Result<Process, Error> {
+    let mut script = script(image, memory, pages);
+    let ram = RAM_BASE..RAM_BASE + memory.size();
+    pages.write(0, &script.page(&filter::program(ram, stub::gate_end(), stub::protect_end())));
+    let executable = stub::executable().map_err(|error| Error::system("make the stub", error))?;
+    let (ram_file, text_file) = memory.files();
+    let process = spawn([&pages.file, text_file, ram_file].map(|file| file.as_raw_fd()), executable)?;
+
+    let stopped_by = |expected| -> Result<(), Error> {
+        let status = process.wait().map_err(|error| Error::system("wait for the guest's process", error))?;
+        if libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == expected {
+            return Ok(());
+        }
+        Err(Error::Start(format!("its process ended with status {status:#x} before the guest began")))
+    };
+    // The stop at the stub's first instruction, then that at its breakpoint.
+    stopped_by(libc::SIGTRAP)?;
+    let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESECCOMP;
+    let trace = |request, data: c_int| {
+        // SAFETY: neither request takes a pointer.
+        sys::check(unsafe { libc::ptrace(request, process.pid, 0usize, data as usize) })
+            .map_err(|error| Error::system("trace the guest's process", error))
+    };
+    trace(libc::PTRACE_SETOPTIONS, options)?;
+    limit(process.pid)?;
+    trace(libc::PTRACE_CONT, 0)?;
+    stopped_by(libc::SIGTRAP)?;
+    // SAFETY: an all-zero register set is valid, and the buffer is valid for the call.
+    let registers = unsafe {
+        let mut registers: libc::user_regs_struct = std::mem::zeroed();
+        sys::check(libc::ptrace(libc::PTRACE_GETREGS, process.pid, 0usize, &raw mut registers))
+            .map_err(|error| Error::system("read the stub's registers", error))?;
+        registers
+    };
+    if registers.rax != stub::DONE {
+        let error = io::Error::from_raw_os_error((registers.rax as i32).wrapping_neg());
+        return Err(Error::system(script.purpose(registers.rbx), error));
+    }
+    pages.write(0, &[0; PAGE_SIZE as usize]);
+    Ok(process)
+}
+
+fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error> {
+    // SAFETY: no arguments.
+    let parent = unsafe { libc::getpid() };
+    let mut birth = Birth { descriptors, executable: executable.as_raw_fd(), parent, failure: None };
+    let mut stack = vec![0u128; 2048];
+    let mut pidfd: c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: the child runs `child` on a stack of its own while this thread sleeps, so what it borrows
+    // lives; it leaves by executing or ending. The fifth argument is where the pidfd goes.
+    let pid = unsafe {
+        libc::clone(
+            child,
+            stack.as_mut_ptr_range().end.cast(),
+            flags,
+            (&raw mut birth).cast(),
+            &raw mut pidfd,
+        )
+    };
+    let pid = sys::check(pid.into()).map_err(|error| Error::system("create the guest's process", error))?;
+    // SAFETY: the call succeeded, so this is a new descriptor that nobody else has.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let process = Process { pid: pid as libc::pid_t, pidfd };
+    match birth.failure {
+        None => Ok(process),
+        Some(("be traced", errno)) => Err(Error::NoPtrace(io::Error::from_raw_os_error(errno))),
+        Some((what, errno)) => Err(Error::system(what, io::Error::from_raw_os_error(errno))),
+    }
+}
+
+/// What the stub does before the guest begins.
+fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
+    const MACHINE: u64 = 0;
+    const TEXT: u64 = 1;
+    const RAM: u64 = 2;
+    let shared = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
+    let mut script = Script::default();
+    let unmap = |script: &mut Script, from: u64, to: u64| {
+        script.add("remove what the system put into the guest's memory", libc::SYS_munmap, [from, to - from, 0, 0, 0, 0]);
+    };
+    // Everything but the vCPU page and the stub's own page: stack, vdso and whatever else there is.
+    let stub_page = vcpu_abi::layout::GATE;
+    unmap(&mut script, VCPU_PAGE + PAGE_SIZE, stub_page);
+    unmap(&mut script, stub_page + PAGE_SIZE, USER_END);
+    script.add(
+        "map the information page",
+        libc::SYS_mmap,
+        [INFO_PAGE, pages.information_length(), libc::PROT_READ as u64, shared, MACHINE, PAGE_SIZE],
+    );
+    for piece in memory::pieces(image.segments(), memory.size()) {
+        let (file, offset) = match piece.text_offset {
+            Some(offset) => (TEXT, offset),
+            None => (RAM, piece.address - RAM_BASE),
+        };
+        script.add(
+            "map the guest's memory",
+            libc::SYS_mmap,
+            [piece.address, piece.length, protection(piece.access), shared, file, offset],
+        );
+    }
+    script.add("close all descriptors", libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0]);
+    script
+}
+
+/// End of the addresses that a process can use, with four levels of page tables.
+const USER_END: u64 = 0x7fff_ffff_f000;
+
+const _: () = assert!(TRAP_PAGE < INFO_PAGE);
+
+/// Rights as `mmap` and `mprotect` want them.
+pub(crate) fn protection(access: Access) -> u64 {
+    let bit = |right, value: c_int| if access.contains(right) { value as u64 } else { 0 };
+    bit(Access::READ, libc::PROT_READ)
+        | bit(Access::WRITE, libc::PROT_WRITE)
+        | bit(Access::EXECUTE, libc::PROT_EXEC)
+}
+
+/// Takes from the process what it will not need, should the filter ever fail.
+fn limit(pid: libc::pid_t) -> Result<(), Error> {
+    let nothing = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    for resource in [
+        libc::RLIMIT_CORE,
+        libc::RLIMIT_FSIZE,
+        libc::RLIMIT_MEMLOCK,
+        libc::RLIMIT_MSGQUEUE,
+        libc::RLIMIT_NOFILE,
+        libc::RLIMIT_NPROC,
+    ] {
+        // SAFETY: the new limit is valid for the call, the old one is not asked for.
+        sys::check(unsafe { libc::prlimit(pid, resource, &raw const nothing, std::ptr::null_mut()) }.into())
+            .map_err(|error| Error::system("limit the guest's process", error))?;
+    }
+    Ok(())
+}

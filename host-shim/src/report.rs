@@ -1,0 +1,169 @@
+//! What became of a guest, in words: one sentence, the registers, the functions that were active.
+
+use crate::backend::Registers;
+use crate::unwind::Frame;
+use std::fmt::{self, Display, Formatter};
+use vcpu_abi::layout::{GATE, PAGE_SIZE, TRAP_PAGE};
+use vcpu_abi::page::GENERAL_REGISTER_NAMES;
+
+/// How a guest ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It ended itself, with this status.
+    Exited(u8),
+    /// It panicked.
+    Panicked(Report),
+    /// It did something that is not permitted, and did not handle it.
+    Faulted(Report),
+    /// Its time was over.
+    TimeLimit(Report),
+    /// Its process was ended from outside.
+    Killed(Report),
+}
+
+/// Exit status of a run that ended with a panic of the guest.
+pub const STATUS_PANICKED: u8 = 101;
+/// Exit status of a run that ended with an exception that the guest did not handle.
+pub const STATUS_FAULTED: u8 = 123;
+/// Exit status of a run whose time was over.
+pub const STATUS_TIME_LIMIT: u8 = 124;
+/// Exit status of a run that failed for reasons that are not the guest's.
+pub const STATUS_FAILED: u8 = 125;
+/// Exit status when the image cannot be run.
+pub const STATUS_BAD_IMAGE: u8 = 126;
+
+impl Outcome {
+    /// The status with which a program that runs this guest should end.
+    pub fn status(&self) -> u8 {
+        match self {
+            Outcome::Exited(status) => *status,
+            Outcome::Panicked(_) => STATUS_PANICKED,
+            Outcome::Faulted(_) => STATUS_FAULTED,
+            Outcome::TimeLimit(_) => STATUS_TIME_LIMIT,
+            Outcome::Killed(_) => STATUS_FAILED,
+        }
+    }
+
+    /// What there is to say of a guest that did not end itself.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Outcome::Exited(_) => None,
+            Outcome::Panicked(report)
+            | Outcome::Faulted(report)
+            | Outcome::TimeLimit(report)
+            | Outcome::Killed(report) => Some(report),
+        }
+    }
+}
+
+/// What is known of a guest that did not end itself. Shown, it is several lines.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What happened.
+    pub sentence: String,
+    /// The registers, if the guest still existed.
+    pub registers: Option<Registers>,
+    /// The active functions, innermost first.
+    pub backtrace: Vec<Frame>,
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Harmless(&self.sentence))?;
+        if let Some(registers) = &self.registers {
+            let raw = &registers.raw;
+            let others = [("rip", raw.rip), ("rsp", raw.rsp), ("rflags", raw.eflags)];
+            let general = GENERAL_REGISTER_NAMES.into_iter().zip(registers.general());
+            write!(f, "\nregisters:")?;
+            for (index, (name, value)) in others.into_iter().chain(general.rev()).enumerate() {
+                write!(f, "{}{name:>6} {value:016x}", if index % 3 == 0 { "\n" } else { "  " })?;
+            }
+        }
+        if !self.backtrace.is_empty() {
+            write!(f, "\nbacktrace:")?;
+        }
+        for (index, frame) in self.backtrace.iter().enumerate() {
+            let name = frame.function.as_deref().unwrap_or(place(frame.address));
+            write!(f, "\n{index:>4}: {:#010x} {}", frame.address, Harmless(name))?;
+            if let Some((file, line)) = &frame.location {
+                write!(f, "\n            at {}:{line}", Harmless(file))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an address is that belongs to no function.
+fn place(address: u64) -> &'static str {
+    match address / PAGE_SIZE * PAGE_SIZE {
+        0 => "(page zero)",
+        GATE => "(the gate)",
+        TRAP_PAGE => "(the trap page)",
+        _ => "(unknown)",
+    }
+}
+
+/// Text from a guest, shown so that it cannot control a terminal: control characters but the line feed
+/// are replaced.
+pub(crate) struct Harmless<'a>(pub(crate) &'a str);
+
+impl Display for Harmless<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            let shown = if character.is_control() && character != '\n' && character != '\t' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                character
+            };
+            write!(f, "{shown}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Drops the frames by which a panic reaches the machine, so that the first one is the program's.
+pub(crate) fn without_panic_machinery(backtrace: Vec<Frame>) -> Vec<Frame> {
+    const MACHINERY: [&str; 8] = [
+        "vcpu_kernel::",
+        "libvcpu::entry",
+        "rust_begin_unwind",
+        "core::panicking",
+        "__rustc::",
+        "core::result::unwrap_failed",
+        "core::option::",
+        "alloc::alloc::handle_alloc_error",
+    ];
+    let machinery = |frame: &Frame| {
+        frame.function.as_deref().is_none_or(|name| {
+            MACHINERY.iter().any(|part| name.starts_with(part)) || name.ends_with("::panic")
+        })
+    };
+    match backtrace.iter().position(|frame| !machinery(frame)) {
+        Some(first) => backtrace[first..].to_vec(),
+        None => backtrace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(name: &str) -> Frame {
+        Frame { address: 0x20_0000, function: Some(name.to_owned()), location: None }
+    }
+
+    #[test]
+    fn a_guest_cannot_control_the_terminal() {
+        let sentence = "a\x1b[31mb\r\x07".to_owned();
+        let report = Report { sentence, registers: None, backtrace: vec![frame("f\x1b]0;x")] };
+        assert!(report.to_string().chars().all(|shown| !shown.is_control() || shown == '\n'));
+    }
+
+    #[test]
+    fn a_panics_backtrace_begins_with_the_program() {
+        let names = ["vcpu_kernel::call::panic", "core::panicking::panic_fmt", "app::main", "vcpu_kernel::boot::start"];
+        let frames = without_panic_machinery(names.map(frame).to_vec());
+        assert_eq!(frames[0].function.as_deref(), Some("app::main"));
+        assert_eq!(frames.len(), 2);
+    }
+}

@@ -1,0 +1,469 @@
+//! The sandbox: one guest, one virtual CPU, and the loop that runs it and serves its calls.
+
+use crate::backend::ptrace::Ptrace;
+use crate::backend::{Backend, BackendKind, Pace, Registers, Request, Stop};
+use crate::clock::{Clock, ClockMode};
+use crate::console::{Stream, Streams};
+use crate::events::Events;
+use crate::image::Image;
+use crate::information;
+use crate::memory::GuestMemory;
+use crate::process::{self, MachinePages};
+use crate::report::{self, Outcome, Report};
+use crate::timers::Timers;
+use crate::upcall::{self, Delivery, Exception, Interruption};
+use crate::{Error, sys, unwind};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use vcpu_abi::call::{Access, Call, Error as CallError, NEVER, STREAM_ERRORS, STREAM_INPUT, STREAM_OUTPUT};
+use vcpu_abi::cause::Cause;
+use vcpu_abi::layout::PAGE_SIZE;
+use vcpu_abi::page::{EVENT_LINES, State, Sticky};
+
+/// Most bytes of a panic's message that are reported.
+const MESSAGE_MAX: u64 = 4096;
+
+/// What a guest is given.
+#[derive(Debug)]
+pub struct Config {
+    /// RAM in bytes, or what the image wants.
+    pub memory: Option<u64>,
+    /// The program's arguments, its own name first.
+    pub arguments: Vec<Vec<u8>>,
+    /// The program's environment, as names and values.
+    pub environment: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The time after which it is ended, whatever it does.
+    pub time_limit: Option<Duration>,
+    /// Which backend runs it.
+    pub backend: BackendKind,
+    /// Whether guest and host share the core on which the sandbox is started, for as long as it lives:
+    /// waking another core is what costs most.
+    pub pin: bool,
+    /// How its clock passes.
+    pub clock: ClockMode,
+    /// Its standard streams; `None` is no input, and output that goes nowhere.
+    pub streams: Option<Streams>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            memory: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            time_limit: None,
+            backend: BackendKind::Auto,
+            pin: true,
+            clock: ClockMode::Real,
+            streams: None,
+        }
+    }
+}
+
+/// A running guest. It belongs to the thread that started it, and ends when it is dropped.
+///
+/// ```no_run
+/// use vcpu_host::{Config, Image, Sandbox};
+/// let image = Image::open("hello.elf")?;
+/// let outcome = Sandbox::start(&image, Config::default())?.run()?;
+/// println!("it ended with {}", outcome.status());
+/// # Ok::<(), vcpu_host::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Sandbox<'i> {
+    image: &'i Image,
+    backend: Ptrace,
+    memory: GuestMemory,
+    pages: Arc<MachinePages>,
+    events: Arc<Events>,
+    timers: Timers,
+    clock: Clock,
+    streams: [Stream; 3],
+    /// Kicks that were already seen to.
+    seen: u32,
+    ended: bool,
+    _pinned: Option<Pinned>,
+}
+
+/// Raises event lines of a sandbox, from any thread.
+#[derive(Clone, Debug)]
+pub struct EventLines(Arc<Events>);
+
+impl EventLines {
+    /// Raises a line.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such line; there are [`EVENT_LINES`].
+    pub fn raise(&self, line: u32) {
+        self.0.raise(line);
+    }
+}
+
+/// Whether the guest goes on.
+enum Flow {
+    Answer(Result<u64, CallError>),
+    /// The answer was given, or none is due.
+    Continue,
+    End(Outcome),
+}
+
+impl<'i> Sandbox<'i> {
+    /// Starts a guest; its first instruction runs when [`run`](Sandbox::run) is called.
+    ///
+    /// # Errors
+    ///
+    /// If the image needs more memory than it is given, or the system refuses something.
+    pub fn start(image: &'i Image, config: Config) -> Result<Sandbox<'i>, Error> {
+        crate::clock::prepare();
+        let size = image.memory(config.memory)?;
+        let setup = |what| move |error| Error::system(what, error);
+        let memory =
+            GuestMemory::new(image, size).map_err(setup("make the guest's memory from the image"))?;
+        let streams = match config.streams {
+            Some(streams) => streams,
+            None => Streams::null().map_err(setup("open the null device"))?,
+        };
+        let streams =
+            [Stream::input(streams.input), Stream::output(streams.output), Stream::output(streams.errors)];
+        let pinned = if config.pin { Pinned::here() } else { None };
+        // The information page needs the clock, which is best started last; so it is written again.
+        let information = |clock: &Clock| {
+            information::area(size, clock, &config.arguments, &config.environment)
+        };
+        let pages = Arc::new(
+            MachinePages::new(&information(&Clock::start(ClockMode::Virtual))?)
+                .map_err(setup("make the machine's pages"))?,
+        );
+        let process = process::start(image, &memory, &pages)?;
+        let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
+        let events = Arc::new(Events::new(pages.clone(), pidfd));
+        let mut timers = Timers::new(events.clone()).map_err(setup("make a timer"))?;
+        if let Some(limit) = config.time_limit {
+            let now = sys::clock(libc::CLOCK_MONOTONIC);
+            let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
+        }
+        let clock = Clock::start(config.clock);
+        pages.set_information(&information(&clock)?);
+        let backend = match config.backend {
+            BackendKind::Auto | BackendKind::Ptrace => Ptrace::new(process, image.entry()),
+        };
+        Ok(Sandbox {
+            image,
+            backend,
+            memory,
+            pages,
+            events,
+            timers,
+            clock,
+            streams,
+            seen: 0,
+            ended: false,
+            _pinned: pinned,
+        })
+    }
+
+    /// Runs the guest to its end.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses something. Whatever the guest does is an [`Outcome`].
+    ///
+    /// # Panics
+    ///
+    /// If the guest has ended before.
+    pub fn run(&mut self) -> Result<Outcome, Error> {
+        loop {
+            if let Some(outcome) = self.turn(Pace::Full)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Delivers what is due, and lets the guest carry out one instruction, or one call.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Sandbox::run).
+    ///
+    /// # Panics
+    ///
+    /// If the guest has ended before.
+    pub fn step(&mut self) -> Result<Option<Outcome>, Error> {
+        self.turn(Pace::Step)
+    }
+
+    /// The guest's registers.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Sandbox::run).
+    pub fn registers(&mut self) -> Result<Registers, Error> {
+        self.backend.registers()
+    }
+
+    /// By which other threads raise its event lines.
+    pub fn event_lines(&self) -> EventLines {
+        EventLines(self.events.clone())
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// The identifier of the guest's process.
+    pub fn pid(&self) -> i32 {
+        self.backend.pid()
+    }
+
+    /// One run of the guest until it stops, with what came before and what follows.
+    fn turn(&mut self, pace: Pace) -> Result<Option<Outcome>, Error> {
+        assert!(!self.ended, "the guest has ended before");
+        if self.events.stopped() {
+            let report = self.report("the guest's time was over".to_owned())?;
+            return Ok(self.end(Outcome::TimeLimit(report)));
+        }
+        if self.events.kicked(&mut self.seen) && self.pages.vcpu().pending.load(Relaxed) != 0 {
+            if let Some(outcome) = self.interrupt(Interruption::Event)? {
+                return Ok(self.end(outcome));
+            }
+        }
+        if !self.events.enter(self.seen) {
+            return Ok(None);
+        }
+        let stop = self.backend.run(pace, &self.memory);
+        self.events.leave();
+        let outcome = match stop? {
+            Stop::Kick | Stop::Stepped => None,
+            Stop::Call(request) => match self.serve(request)? {
+                Flow::Answer(result) => {
+                    self.answer(result)?;
+                    None
+                }
+                Flow::Continue => None,
+                Flow::End(outcome) => Some(outcome),
+            },
+            Stop::Exception(exception) => self.interrupt(Interruption::Exception(exception))?,
+            Stop::Killed(signal) => {
+                let sentence = format!("the guest's process was killed from outside by signal {signal}");
+                Some(Outcome::Killed(Report { sentence, registers: None, backtrace: Vec::new() }))
+            }
+        };
+        Ok(outcome.and_then(|outcome| self.end(outcome)))
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Option<Outcome> {
+        self.ended = true;
+        Some(outcome)
+    }
+
+    /// Performs an upcall, if the guest allows it. Gives the outcome if that was its end.
+    fn interrupt(&mut self, interruption: Interruption) -> Result<Option<Outcome>, Error> {
+        let mut registers = self.backend.registers()?;
+        match upcall::deliver(self.pages.vcpu(), &mut registers, interruption) {
+            Delivery::Upcall => {
+                self.backend.set_registers(registers)?;
+                Ok(None)
+            }
+            Delivery::Deferred => Ok(None),
+            Delivery::DoubleFault(exception) => {
+                let mut sentence = "double fault: ".to_owned();
+                describe(&mut sentence, exception, registers.raw.rip);
+                sentence.push_str(", while the guest took no exceptions");
+                let report = self.report_at(sentence, registers);
+                Ok(Some(Outcome::Faulted(report)))
+            }
+        }
+    }
+
+    fn answer(&mut self, result: Result<u64, CallError>) -> Result<(), Error> {
+        self.backend.answer(match result {
+            Ok(value) => value.min(i64::MAX as u64) as i64,
+            Err(error) => error as i64,
+        })
+    }
+
+    /// Serves a call. Everything in the request is the guest's word.
+    fn serve(&mut self, request: Request) -> Result<Flow, Error> {
+        let [a, b, c, _] = request.arguments;
+        let Some(call) = Call::from_number(request.number) else {
+            return Ok(Flow::Answer(Err(CallError::NoSuchCall)));
+        };
+        Ok(Flow::Answer(match call {
+            Call::Null => Ok(0),
+            Call::Exit => return Ok(Flow::End(Outcome::Exited(a as u8))),
+            Call::Panic => match self.message(a, b) {
+                Ok(message) => {
+                    let mut report = self.report(format!("the guest {message}"))?;
+                    report.backtrace = report::without_panic_machinery(report.backtrace);
+                    return Ok(Flow::End(Outcome::Panicked(report)));
+                }
+                Err(error) => Err(error),
+            },
+            Call::Fault => match self.message(a, b) {
+                Ok(message) => return Ok(Flow::End(Outcome::Faulted(self.fault_report(&message)))),
+                Err(error) => Err(error),
+            },
+            Call::ConsoleWrite if matches!(a, STREAM_OUTPUT | STREAM_ERRORS) => {
+                self.transfer(a, b, c, Access::READ)?
+            }
+            Call::ConsoleRead if a == STREAM_INPUT => {
+                self.transfer(a, b, c, Access::READ | Access::WRITE)?
+            }
+            Call::ConsoleWrite | Call::ConsoleRead => Err(CallError::BadArgument),
+            Call::Wait => return self.wait((a != NEVER).then_some(a)),
+            Call::TimerSet => match u32::try_from(a) {
+                Ok(line) if line < EVENT_LINES => {
+                    let deadline = (b != NEVER).then_some(b);
+                    self.timers
+                        .set(&self.clock, line, deadline)
+                        .map_err(|error| Error::system("set a timer", error))?;
+                    Ok(0)
+                }
+                _ => Err(CallError::BadArgument),
+            },
+            Call::Protect => self.protect(a, b, c)?,
+            Call::Clock => Ok(self.clock.now()),
+        }))
+    }
+
+    fn transfer(
+        &mut self,
+        stream: u64,
+        address: u64,
+        length: u64,
+        access: Access,
+    ) -> Result<Result<u64, CallError>, Error> {
+        let Some(memory) = self.memory.find(address, length, access) else {
+            return Ok(Err(CallError::BadAddress));
+        };
+        if length == 0 {
+            return Ok(Ok(0));
+        }
+        let stream = &self.streams[stream as usize];
+        let result = stream.transfer(memory, length);
+        if result == Err(CallError::Again) {
+            let (fd, events) = stream.readiness();
+            self.timers.watch(fd, events).map_err(|error| Error::system("watch a stream", error))?;
+        }
+        Ok(result)
+    }
+
+    /// Enables events and sleeps until one is there, the deadline has passed or the guest's time is over.
+    fn wait(&mut self, deadline: Option<u64>) -> Result<Flow, Error> {
+        let page = self.pages.vcpu();
+        page.state.fetch_or(State::IRQ.bits(), Relaxed);
+        loop {
+            if self.events.stopped() {
+                return Ok(Flow::Continue);
+            }
+            let kicked = self.events.kicked(&mut self.seen) && page.pending.load(Relaxed) != 0;
+            if kicked || page.sticky.load(Relaxed) & Sticky::EVENT_PENDING.bits() != 0 {
+                self.answer(Ok(0))?;
+                let outcome = self.interrupt(Interruption::Event)?;
+                return Ok(outcome.map_or(Flow::Continue, Flow::End));
+            }
+            if deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+                return Ok(Flow::Answer(Err(CallError::TimedOut)));
+            }
+            if self.clock.is_virtual() && self.timers.pass(&self.clock, deadline) {
+                continue;
+            }
+            let until = deadline.map(|deadline| self.clock.to_host(deadline));
+            self.events.sleep(self.seen, until);
+        }
+    }
+
+    fn protect(&mut self, address: u64, length: u64, access: u64) -> Result<Result<u64, CallError>, Error> {
+        let Some(access) = Access::from_number(access) else { return Ok(Err(CallError::BadArgument)) };
+        if !address.is_multiple_of(PAGE_SIZE) || !length.is_multiple_of(PAGE_SIZE) {
+            return Ok(Err(CallError::BadArgument));
+        }
+        if self.memory.offsets(address, length).is_none() {
+            return Ok(Err(CallError::BadAddress));
+        }
+        let pages = address..address + length;
+        if self.memory.is_text(&pages, self.image) {
+            return Ok(Err(CallError::Denied));
+        }
+        if length > 0 {
+            if !self.backend.protect(pages.clone(), access)? {
+                return Ok(Err(CallError::Denied));
+            }
+            self.memory.set_access(pages, access);
+        }
+        Ok(Ok(0))
+    }
+
+    /// A message of the guest's, cut at a length that fits a report.
+    fn message(&self, address: u64, length: u64) -> Result<String, CallError> {
+        let bytes = self.memory.read_cut(address, length, MESSAGE_MAX).ok_or(CallError::BadAddress)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A report of the guest as it is now.
+    fn report(&mut self, sentence: String) -> Result<Report, Error> {
+        let registers = self.backend.registers()?;
+        Ok(self.report_at(sentence, registers))
+    }
+
+    fn report_at(&self, sentence: String, registers: Registers) -> Report {
+        let backtrace = unwind::backtrace(self.image, &self.memory, &registers);
+        Report { sentence, registers: Some(registers), backtrace }
+    }
+
+    /// A report of the exception that the state save area describes.
+    fn fault_report(&self, message: &str) -> Report {
+        let ssa = &self.pages.vcpu().ssa;
+        let registers = Registers::load(ssa);
+        let mut sentence = "the guest did not handle ".to_owned();
+        match Cause::from_number(ssa.cause.load(Relaxed)) {
+            Some(cause) => {
+                let exception = Exception { cause, address: ssa.fault_address.load(Relaxed), error_code: 0 };
+                describe(&mut sentence, exception, registers.raw.rip);
+            }
+            None => sentence.push_str("an exception without a known cause"),
+        }
+        if !message.is_empty() {
+            let _ = write!(sentence, ": {message}");
+        }
+        self.report_at(sentence, registers)
+    }
+}
+
+/// Appends cause, address and instruction of an exception.
+fn describe(sentence: &mut String, exception: Exception, rip: u64) {
+    // Writing to a string cannot fail.
+    let _ = match exception.cause {
+        Cause::PageFault => write!(sentence, "page fault at address {:#x}", exception.address),
+        cause => write!(sentence, "{cause}"),
+    };
+    let _ = write!(sentence, " (instruction at {rip:#x})");
+}
+
+/// Keeps this thread, and the children it makes, on one core until dropped.
+#[derive(Debug)]
+struct Pinned {
+    before: libc::cpu_set_t,
+    // The affinity is this thread's.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Pinned {
+    /// Pins to the core that the thread is on; where that is refused, things are slower but right.
+    fn here() -> Option<Pinned> {
+        let before = sys::set_affinity(&sys::current_cpu()).ok()?;
+        Some(Pinned { before, _not_send: std::marker::PhantomData })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // Refused at worst, which changes speed only.
+        let _ = sys::set_affinity(&self.before);
+    }
+}
