@@ -153,10 +153,25 @@ impl Image {
             () if metadata.len() == 0 => return Err(Empty),
             () => {}
         }
-        let cache = ReadCache::new(&file);
+        let mut image = Image {
+            path: path.to_owned(),
+            file,
+            entry: 0,
+            segments: Vec::new(),
+            requirements: Requirements { version: 0, flags: 0, memory: 0 },
+            toolchain: Vec::new(),
+        };
+        image.parse(metadata.len())?;
+        Ok(image)
+    }
+
+    /// Reads what there is to know of the file, and validates it.
+    fn parse(&mut self, file_length: u64) -> Result<(), ImageProblem> {
+        use ImageProblem::*;
+        let cache = ReadCache::new(&self.file);
         let damaged = |error: object::read::Error| Damaged(error.to_string());
         let mut magic = [0; 4];
-        if file.read_exact_at(&mut magic, 0).is_err() || magic != object::elf::ELFMAG {
+        if self.file.read_exact_at(&mut magic, 0).is_err() || magic != object::elf::ELFMAG {
             return Err(NotElf);
         }
         let header = Header::parse(&cache).map_err(|_| {
@@ -174,21 +189,23 @@ impl Image {
         if headers.iter().any(|header| matches!(header.p_type(LITTLE), PT_INTERP | PT_DYNAMIC)) {
             return Err(Dynamic);
         }
-        let segments = segments(headers, metadata.len())?;
-        let entry = header.e_entry(LITTLE);
+        let segments = segments(headers, file_length)?;
+        self.entry = header.e_entry(LITTLE);
         let executable = |segment: &Segment| {
             segment.access.contains(Access::EXECUTE)
-                && (segment.address..segment.address + segment.memory_size).contains(&entry)
+                && (segment.address..segment.address + segment.memory_size).contains(&self.entry)
         };
         if !segments.iter().any(executable) {
-            return Err(EntryOutside(entry));
+            return Err(EntryOutside(self.entry));
         }
         let requirements = requirements(headers, &cache)?;
         if requirements.version != INTERFACE_VERSION {
             return Err(WrongVersion(requirements.version));
         }
-        let toolchain = toolchain(&cache);
-        Ok(Image { path: path.to_owned(), file: file.try_clone().map_err(Unreadable)?, entry, segments, requirements, toolchain })
+        self.toolchain = toolchain(&cache);
+        self.segments = segments;
+        self.requirements = requirements;
+        Ok(())
     }
 
     /// Where it was opened.

@@ -125,7 +125,7 @@ impl Display for Harmless<'_> {
 pub(crate) fn without_panic_machinery(backtrace: Vec<Frame>) -> Vec<Frame> {
     const MACHINERY: [&str; 8] = [
         "vcpu_kernel::",
-        "libvcpu::entry",
+        "vcpu_panic_handler",
         "rust_begin_unwind",
         "core::panicking",
         "__rustc::",
@@ -134,9 +134,7 @@ pub(crate) fn without_panic_machinery(backtrace: Vec<Frame>) -> Vec<Frame> {
         "alloc::alloc::handle_alloc_error",
     ];
     let machinery = |frame: &Frame| {
-        frame.function.as_deref().is_none_or(|name| {
-            MACHINERY.iter().any(|part| name.starts_with(part)) || name.ends_with("::panic")
-        })
+        frame.function.as_deref().is_none_or(|name| MACHINERY.iter().any(|part| name.contains(part)))
     };
     match backtrace.iter().position(|frame| !machinery(frame)) {
         Some(first) => backtrace[first..].to_vec(),

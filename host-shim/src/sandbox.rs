@@ -183,19 +183,6 @@ impl<'i> Sandbox<'i> {
         }
     }
 
-    /// Delivers what is due, and lets the guest carry out one instruction, or one call.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Sandbox::run).
-    ///
-    /// # Panics
-    ///
-    /// If the guest has ended before.
-    pub fn step(&mut self) -> Result<Option<Outcome>, Error> {
-        self.turn(Pace::Step)
-    }
-
     /// The guest's registers.
     ///
     /// # Errors
@@ -220,8 +207,18 @@ impl<'i> Sandbox<'i> {
         self.backend.pid()
     }
 
-    /// One run of the guest until it stops, with what came before and what follows.
-    fn turn(&mut self, pace: Pace) -> Result<Option<Outcome>, Error> {
+    /// Delivers what is due and lets the guest run until it stops once: for a call, which is served, for
+    /// an exception, because an event came, or, at [`Pace::Step`], after one instruction. Gives the
+    /// outcome if that was its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Sandbox::run).
+    ///
+    /// # Panics
+    ///
+    /// If the guest has ended before.
+    pub fn turn(&mut self, pace: Pace) -> Result<Option<Outcome>, Error> {
         assert!(!self.ended, "the guest has ended before");
         if self.events.stopped() {
             let report = self.report("the guest's time was over".to_owned())?;

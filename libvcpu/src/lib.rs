@@ -27,7 +27,7 @@ pub mod io;
 pub mod process;
 pub mod time;
 
-pub use vcpu_kernel::{call, clock, event, exception, heap};
+pub use vcpu_kernel::{abi, call, clock, event, exception, heap, machine};
 
 /// What most programs use: `println!` and its kin, [`entry!`], and the collections of `alloc`.
 pub mod prelude {

@@ -14,8 +14,8 @@
 use core::arch::naked_asm;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use libvcpu::abi::cause::Cause;
 use libvcpu::exception::{Exception, Verdict, set_handler};
-use vcpu_abi::cause::Cause;
 
 /// An exception that was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

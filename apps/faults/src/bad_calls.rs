@@ -2,11 +2,10 @@
 //! nothing. (`Null`, `Exit`, `Wait` and `Clock` are missing, since they take any argument.)
 
 use core::cell::UnsafeCell;
+use libvcpu::abi::call::{Call, Error, NEVER};
+use libvcpu::abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
 use libvcpu::call::raw;
 use libvcpu::prelude::*;
-use vcpu_abi::call::{Call, Error, NEVER};
-use vcpu_abi::info::InfoPage;
-use vcpu_abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
 
 /// A page of the program's own, whose access the calls try to change.
 #[repr(C, align(4096))]
@@ -42,17 +41,11 @@ fn show(text: &str, number: u32, arguments: &[u64]) {
     }
 }
 
-/// The size of RAM in bytes.
-fn ram_size() -> u64 {
-    // SAFETY: the machine maps this page, readable, and nobody changes it while the guest runs.
-    unsafe { (*(INFO_PAGE as *const InfoPage)).ram_size }
-}
-
 #[inline(never)]
 pub(crate) extern "C" fn bad_calls() {
     let text = RAM_BASE;
     let page = OWN_PAGE.0.get() as u64;
-    let end = RAM_BASE + ram_size();
+    let end = RAM_BASE + libvcpu::machine::info().ram_size;
 
     unknown_numbers();
     console_write(page, end);

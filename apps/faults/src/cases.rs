@@ -6,9 +6,9 @@
 use core::arch::asm;
 use core::hint::black_box;
 use core::sync::atomic::AtomicU8;
+use libvcpu::abi::layout::TRAP_PAGE;
 use libvcpu::exception::{self, Exception, Verdict};
 use libvcpu::prelude::*;
-use vcpu_abi::layout::TRAP_PAGE;
 
 /// `getpid` in the three system call tables: harmless, should it ever get through.
 const GETPID_64: u64 = 39;

@@ -105,6 +105,18 @@ impl Ptrace {
         self.process.wait().map_err(|error| Error::system("wait for the guest's process", error))
     }
 
+    /// Clears the trap flag, which the host has set to step. Linux hides its own trap flag, but not any
+    /// more once an `iretq` or `popfq` was stepped over.
+    fn hide_trap_flag(&mut self) -> Result<(), Error> {
+        const TRAP_FLAG: u64 = 1 << 8;
+        let mut registers = self.fetch()?;
+        if registers.raw.eflags & TRAP_FLAG != 0 {
+            registers.raw.eflags &= !TRAP_FLAG;
+            self.set(registers);
+        }
+        Ok(())
+    }
+
     /// What a stop means.
     fn classify(&mut self, status: c_int, pace: Pace, memory: &GuestMemory) -> Result<Stop, Error> {
         if libc::WIFSIGNALED(status) {
@@ -196,6 +208,9 @@ impl Backend for Ptrace {
             Pace::Step => libc::PTRACE_SINGLESTEP,
         };
         let status = self.resume(request)?;
+        if pace == Pace::Step {
+            self.hide_trap_flag()?;
+        }
         self.classify(status, pace, memory)
     }
 

@@ -101,8 +101,7 @@ pub enum BuildError {
 
     /// The cache's path cannot be handed to cargo.
     #[error(
-        "the cache directory {} has a name that is not UTF-8, which cargo cannot pass on; \
-         set VCPU_CACHE to another one",
+        "the cache's path {} is not UTF-8, and cargo cannot pass it on; set VCPU_CACHE to another one",
         .0.display()
     )]
     CachePath(PathBuf),

@@ -5,8 +5,9 @@
 //! | [`status`] | the exit statuses, and the failure that carries one |
 //! | [`output`] | what is said to the user, and how |
 //! | [`program`] | which image or app is meant, and how it becomes an image |
-//! | [`run`], [`build`], [`info`], [`new`] | one command each, with its arguments and help |
+//! | [`run`], [`build`], [`info`], [`new`], [`bench`] | one command each, with its arguments and help |
 
+mod bench;
 mod build;
 mod info;
 mod new;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 /// Runs native programs on virtual CPUs, in a sandbox that an ordinary process supplies
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = status::HELP, after_long_help = MAIN_HELP)]
+#[command(name = "vcpu", version, max_term_width = 100, after_help = status::HELP, after_long_help = MAIN_HELP)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +36,7 @@ enum Command {
     Build(build::Arguments),
     Info(info::Arguments),
     New(new::Arguments),
+    Bench(bench::Arguments),
 }
 
 impl Command {
@@ -44,6 +46,7 @@ impl Command {
             Command::Build(arguments) => build::perform(arguments),
             Command::Info(arguments) => info::perform(arguments),
             Command::New(arguments) => new::perform(arguments),
+            Command::Bench(arguments) => bench::perform(arguments),
         }
     }
 }
@@ -92,9 +95,7 @@ fn main() -> ExitCode {
 /// Tells who forgot it how arguments reach the guest.
 fn give_tip(message: &mut clap::Error) {
     let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
-    if is_run
-        && message.kind() == ErrorKind::UnknownArgument
-        && message.get(ContextKind::Suggested).is_none()
+    if is_run && message.kind() == ErrorKind::UnknownArgument && message.get(ContextKind::Suggested).is_none()
     {
         let tip = "arguments of the guest come after `--`";
         message.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));

@@ -30,9 +30,9 @@ fn is_coloured() -> bool {
 pub(crate) fn answer(bytes: &[u8]) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     match output.write_all(bytes).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::runner(format_args!("cannot write to standard output: {error}; is its disk full?")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::runner(format_args!(
+            "cannot write to standard output: {error}; send it somewhere else"
+        ))),
         _ => Ok(()),
     }
 }

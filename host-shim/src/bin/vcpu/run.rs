@@ -63,6 +63,15 @@ enum Backend {
     Ptrace,
 }
 
+impl Backend {
+    /// Name of the backend that this choice comes to.
+    fn resolved(self) -> &'static str {
+        match self {
+            Backend::Auto | Backend::Ptrace => "ptrace",
+        }
+    }
+}
+
 impl From<Backend> for BackendKind {
     fn from(backend: Backend) -> BackendKind {
         match backend {
@@ -82,10 +91,10 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     if verbose {
         let memory = arguments.memory.unwrap_or(image.requirements().memory);
         output::note(&format_args!(
-            "running {} with {} of memory, backend {:?}",
+            "running {} with {} of memory by the backend {}",
             found.path.display(),
             size(memory),
-            arguments.backend
+            arguments.backend.resolved()
         ));
     }
     let streams = Streams::inherit().map_err(|error| {

@@ -1,0 +1,67 @@
+//! Measures its virtual CPU from inside, for `vcpu bench`.
+//!
+//! `measure gate COUNT` and `measure trap COUNT` make the call `null` so often, by the gate or by the trap
+//! page's instruction, and print what each took, one number of nanoseconds a line. Nothing is subtracted.
+//!
+//! `measure wait` prints a line and then waits for events that nobody raises.
+
+#![no_std]
+#![no_main]
+
+use core::fmt::Write;
+use libvcpu::abi::info::Features;
+use libvcpu::prelude::*;
+use libvcpu::{call, clock, event, machine};
+
+mod trap;
+
+entry!(main);
+
+/// The most calls of one run, whose times all have to fit into memory.
+const COUNT_MAX: usize = 1 << 20;
+
+fn main() -> u8 {
+    let arguments: Vec<String> = libvcpu::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["wait"] => {
+            println!("waiting");
+            event::wait_until(None, || false);
+            0
+        }
+        ["gate", count] => calls(count, call::null),
+        ["trap", count] => calls(count, trap::null),
+        _ => {
+            eprintln!("measure: expected gate COUNT, trap COUNT or wait");
+            2
+        }
+    }
+}
+
+/// Prints what each of `count` calls took.
+fn calls(count: &str, call: impl Fn()) -> u8 {
+    let Some(count) = count.parse().ok().filter(|count| (1..=COUNT_MAX).contains(count)) else {
+        eprintln!("measure: expected a COUNT from 1 to {COUNT_MAX}");
+        return 2;
+    };
+    if !machine::features().contains(Features::TSC_CLOCK) {
+        eprintln!("measure: this machine has no counter by which a single call could be measured");
+        return 1;
+    }
+    // Written once now, so that no page fault falls into a measurement.
+    let mut ticks = vec![u64::MAX; count];
+    for time in &mut ticks {
+        let begin = clock::counter();
+        call();
+        *time = clock::counter() - begin;
+    }
+    let parameters = &machine::info().clock;
+    let mut lines = String::new();
+    for time in ticks {
+        let scaled = u128::from(time) * u128::from(parameters.multiplier) >> parameters.shift;
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{scaled}");
+    }
+    print!("{lines}");
+    0
+}

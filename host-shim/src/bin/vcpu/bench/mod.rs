@@ -1,0 +1,155 @@
+//! `vcpu bench`: what a virtual CPU costs, measured beside what the same costs without one.
+//!
+//! | module | its subject |
+//! |---|---|
+//! | [`figure`] | a measured figure, its target, the table and the file of all figures |
+//! | [`statistics`] | minimum, median and percentiles of samples |
+//! | [`site`] | where it is measured: images, one core, the machine in words |
+//! | `call`, `compute`, `start`, `memory`, `size`, `data` | one group of figures each |
+//!
+//! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
+//! both see the same disturbances; each turn begins with a warm-up that does not count.
+
+mod call;
+mod compute;
+mod data;
+mod figure;
+mod memory;
+mod site;
+mod size;
+mod start;
+mod statistics;
+
+use crate::output;
+use crate::status::{Failure, Status};
+use figure::Figure;
+use site::Site;
+use std::path::PathBuf;
+
+/// Measure what a virtual CPU costs
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// What to measure: call, compute, start, memory, size, data [default: everything]
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+
+    /// Also writes the figures to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+const HELP: &str = "\
+Examples:
+  vcpu bench                        everything, in less than a minute
+  vcpu bench call start             two groups of figures
+  vcpu bench --json figures.json    the figures as a list of objects, to compare them over time
+
+The apps that are measured are carried by vcpu and built into its cache. For figures that mean
+something, leave the machine alone meanwhile.";
+
+/// Figures that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Call,
+    Compute,
+    Start,
+    Memory,
+    Size,
+    Data,
+}
+
+impl Group {
+    const ALL: [Group; 6] =
+        [Group::Call, Group::Compute, Group::Start, Group::Memory, Group::Size, Group::Data];
+
+    fn name(self) -> &'static str {
+        match self {
+            Group::Call => "call",
+            Group::Compute => "compute",
+            Group::Start => "start",
+            Group::Memory => "memory",
+            Group::Size => "size",
+            Group::Data => "data",
+        }
+    }
+
+    /// The app whose image is measured.
+    fn app(self) -> Option<&'static str> {
+        match self {
+            Group::Call | Group::Memory => Some("measure"),
+            Group::Compute => Some("fib"),
+            Group::Start => Some("hello"),
+            Group::Size => None,
+            Group::Data => Some("gunzip"),
+        }
+    }
+
+    fn measure(self, site: &Site) -> Result<Vec<Figure>, Failure> {
+        match self {
+            Group::Call => call::measure(site),
+            Group::Compute => compute::measure(site),
+            Group::Start => start::measure(site),
+            Group::Memory => memory::measure(site),
+            Group::Size => Ok(size::measure()),
+            Group::Data => data::measure(site),
+        }
+    }
+}
+
+pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
+    let groups = groups(&arguments.groups)?;
+    let apps: Vec<_> = groups.iter().filter_map(|group| group.app()).collect();
+    let site = Site::prepare(apps)?;
+    let mut figures = Vec::new();
+    for group in groups {
+        figures.extend(group.measure(&site)?);
+    }
+    drop(site.progress);
+    output::answer(format!("{}\n{}", site.machine, figure::table(&figures)).as_bytes())?;
+    if let Some(path) = arguments.json {
+        std::fs::write(&path, figure::json(&figures)).map_err(|error| {
+            Failure::runner(format_args!("cannot write {}: {error}; name another file", path.display()))
+        })?;
+    }
+    Ok(Status::Guest(0))
+}
+
+/// The groups of these names, each once and in the usual order; all if there is no name.
+fn groups(names: &[String]) -> Result<Vec<Group>, Failure> {
+    let is = |group: Group, name: &String| group.name() == name;
+    if let Some(name) = names.iter().find(|name| !Group::ALL.iter().any(|group| is(*group, name))) {
+        return Err(Failure::runner(format_args!(
+            "there is no group `{name}` of figures; there are {}",
+            Group::ALL.map(Group::name).join(", ")
+        )));
+    }
+    let asked = |group: &Group| names.is_empty() || names.iter().any(|name| is(*group, name));
+    Ok(Group::ALL.into_iter().filter(asked).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn without_a_name_every_group_is_measured_and_with_names_each_once() {
+        assert_eq!(groups(&[]).unwrap(), Group::ALL);
+        let asked = names(&["data", "call", "data"]);
+        assert_eq!(groups(&asked).unwrap(), [Group::Call, Group::Data]);
+    }
+
+    #[test]
+    fn an_unknown_group_is_one_sentence_that_lists_the_groups() {
+        let failure = groups(&names(&["call", "speed"])).unwrap_err();
+        assert_eq!(failure.status, Status::Runner);
+        assert_eq!(
+            failure.message,
+            "there is no group `speed` of figures; there are call, compute, start, memory, size, data"
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! Where figures are measured: the images, one core for everything, and the machine in words.
+
+use crate::status::Failure;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::os::fd::FromRawFd;
+use std::path::{Path, PathBuf};
+use vcpu_host::build::{self, Built, Options, carried};
+use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
+
+/// The place of a run.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// The machine in words, several lines.
+    pub(super) machine: String,
+    /// Says what is being done.
+    pub(super) progress: Progress,
+    /// This program, which runs images in processes of their own.
+    pub(super) program: PathBuf,
+    /// Where the carried crates and apps are.
+    pub(super) crates: PathBuf,
+    images: Vec<Built>,
+}
+
+impl Site {
+    /// Builds the images of these apps, and keeps this thread and its children on one core from now on.
+    pub(super) fn prepare(mut apps: Vec<&str>) -> Result<Site, Failure> {
+        let progress = Progress { shown: io::stderr().is_terminal() };
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::runner(format_args!("cannot tell where vcpu itself is: {error}")))?;
+        apps.sort();
+        apps.dedup();
+        progress.show("preparing");
+        let crates = carried::unpack_guest().map_err(Failure::runner)?;
+        let options =
+            Options { manifest_dir: Some(crates.clone()), quiet: !progress.shown, ..Options::default() };
+        let images = build::build(&apps, &options)?;
+        let machine = describe(&images);
+        pin()?;
+        Ok(Site { machine, progress, program, crates, images })
+    }
+
+    /// Where the image of an app is.
+    pub(super) fn image(&self, app: &str) -> &Path {
+        let found = self.images.iter().find(|built| built.name == app);
+        &found.expect("a group names the app that it measures").path
+    }
+
+    /// Runs an app to its end in this process, with its name and these arguments, and gives its output.
+    pub(super) fn guest(&self, app: &'static str, arguments: &[&str]) -> Result<String, Failure> {
+        let image = Image::open(self.image(app)).map_err(Failure::image)?;
+        let (mut output, mut errors) = (memory_file()?, memory_file()?);
+        let copy = |file: &File| file.try_clone().map_err(|error| cannot("copy a descriptor", error));
+        let streams =
+            Streams { input: memory_file()?.into(), output: copy(&output)?.into(), errors: copy(&errors)?.into() };
+        let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
+        let config = Config { arguments: arguments.collect(), streams: Some(streams), ..Config::default() };
+        match Sandbox::start(&image, config)?.run()? {
+            Outcome::Exited(0) => text(&mut output),
+            outcome => Err(Failure::runner(format_args!(
+                "cannot measure by the app `{app}`: it ended with status {}; {}",
+                outcome.status(),
+                text(&mut errors)?.trim_end()
+            ))),
+        }
+    }
+}
+
+/// One line on a terminal that says what is being done; nothing where nobody watches.
+#[derive(Debug)]
+pub(super) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    /// Replaces the line.
+    pub(super) fn show(&self, what: &str) {
+        if self.shown {
+            // Nobody is left to hear that standard error is closed.
+            let _ = write!(io::stderr(), "\r\x1b[K{what} ...");
+        }
+    }
+
+    /// Replaces the line by a figure's name and the round that is measured.
+    pub(super) fn round(&self, name: &str, round: usize, rounds: usize) {
+        self.show(&format!("measuring {name}, {} of {rounds}", round + 1));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            // As above.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Says what could not be done.
+pub(super) fn cannot(what: &str, error: io::Error) -> Failure {
+    Failure::runner(format_args!("cannot {what}: {error}"))
+}
+
+/// An empty file in memory, for bytes that no disk shall slow down.
+pub(super) fn memory_file() -> Result<File, Failure> {
+    // SAFETY: the name is a C string.
+    let fd = unsafe { libc::memfd_create(c"vcpu-bench".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(cannot("create a file in memory", io::Error::last_os_error()));
+    }
+    // SAFETY: the call succeeded, so this is a new descriptor that nobody else has.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn text(file: &mut File) -> Result<String, Failure> {
+    let mut text = String::new();
+    file.rewind()
+        .and_then(|()| file.read_to_string(&mut text))
+        .map_err(|error| cannot("read what a guest has written", error))?;
+    Ok(text)
+}
+
+/// Keeps this thread, and every process that it starts, on the core that it is on: waking another core
+/// costs more than most of what is measured here, and varies.
+fn pin() -> Result<(), Failure> {
+    // SAFETY: an all-zero set is a valid empty one, the core's number is in its range, and it is valid for
+    // the call.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu().max(0) as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if result == 0 { Ok(()) } else { Err(cannot("stay on one core", io::Error::last_os_error())) }
+}
+
+/// The machine, as far as figures depend on it.
+fn describe(images: &[Built]) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    let mut text = format!(
+        "processor: {model}, {cores} cores, load {load}\nkernel: Linux {}\nvcpu: {}\n",
+        kernel.trim_end(),
+        env!("CARGO_PKG_VERSION")
+    );
+    if let Some(image) = images.first() {
+        text.push_str(&format!("images: {} target\n", image.kind));
+    }
+    text
+}

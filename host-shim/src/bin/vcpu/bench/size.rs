@@ -1,0 +1,130 @@
+//! `size`: lines of loader, run loop, backend and stub: what one has to read to know how a guest is kept.
+//!
+//! The sources are those of which this program was made. Comments, blank lines and tests do not count,
+//! and neither do the command line and the building of images.
+
+use super::figure::{Figure, Target, Unit};
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../../", $name)))),*] };
+}
+
+/// Names, from `host-shim/src` on, and text of the machine's sources.
+const SOURCES: [(&str, &str); 19] = sources![
+    "backend.rs",
+    "backend/ptrace.rs",
+    "clock.rs",
+    "console.rs",
+    "error.rs",
+    "events.rs",
+    "filter.rs",
+    "image.rs",
+    "information.rs",
+    "lib.rs",
+    "memory.rs",
+    "process.rs",
+    "report.rs",
+    "sandbox.rs",
+    "stub.rs",
+    "sys.rs",
+    "timers.rs",
+    "unwind.rs",
+    "upcall.rs",
+];
+
+pub(super) fn measure() -> Vec<Figure> {
+    let lines: usize = SOURCES.iter().map(|(_, text)| lines(text)).sum();
+    vec![Figure::new("size.host", Unit::Lines, vec![lines as f64]).at_most(Target::Median(2000.0))]
+}
+
+/// Lines of a source, formatted as rustfmt does, that are neither blank nor comment nor test.
+fn lines(source: &str) -> usize {
+    let mut lines = source.lines();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        let code = line.trim();
+        if code == "#[cfg(test)]" {
+            skip_item(&mut lines);
+        } else if !code.is_empty() && !code.starts_with("//") {
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Skips an item with its attributes: up to a semicolon, or to the brace that is indented as it is.
+fn skip_item<'a>(lines: &mut impl Iterator<Item = &'a str>) {
+    for line in lines.by_ref() {
+        if line.trim_start().starts_with("#[") {
+            continue;
+        }
+        if line.ends_with(';') || line.ends_with('}') {
+            return;
+        }
+        if line.ends_with('{') {
+            let indentation = &line[..line.len() - line.trim_start().len()];
+            let end = format!("{indentation}}}");
+            lines.take_while(|line| *line != end).for_each(drop);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn comments_blank_lines_and_tests_do_not_count() {
+        let source = "\
+//! A module.
+
+#[cfg(test)]
+use std::fs;
+
+/// A function.
+#[inline]
+fn f() {
+    // It does nothing.
+
+    let path = \"http://\"; // counts
+    #[cfg(test)]
+    if true {
+        g();
+    }
+}
+
+#[cfg(test)]
+#[expect(unused)]
+mod tests {
+    #[test]
+    fn f_does_nothing() {
+        super::f();
+    }
+}
+
+const LAST: u8 = 0;
+";
+        assert_eq!(lines(source), 5);
+    }
+
+    #[test]
+    fn every_source_of_the_machine_is_counted() {
+        let mut missing = Vec::new();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+                if path.is_dir() && !["bin", "build"].contains(&name) {
+                    folders.push(path);
+                } else if name.ends_with(".rs") && !SOURCES.iter().any(|(counted, _)| *counted == name) {
+                    missing.push(name.to_owned());
+                }
+            }
+        }
+        assert!(missing.is_empty(), "add these to `SOURCES`: {missing:?}");
+    }
+}

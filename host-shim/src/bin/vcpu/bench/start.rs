@@ -1,0 +1,40 @@
+//! `start`: a whole run of the smallest app, from the start of a process to its end.
+
+use super::figure::{Figure, Target, Unit};
+use super::site::{Site, cannot};
+use crate::status::Failure;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Turns of a run in the sandbox and a native one.
+const RUNS: usize = 200;
+/// Turns that do not count.
+const WARM_UP: usize = 20;
+/// The native program that does nothing.
+const NOTHING: &str = "true";
+
+pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
+    let mut hello = Command::new(&site.program);
+    hello.arg("run").arg(site.image("hello"));
+    let mut nothing = Command::new(NOTHING);
+    let (mut inside, mut native) = (Vec::new(), Vec::new());
+    for run in 0..WARM_UP + RUNS {
+        site.progress.round("start", run, WARM_UP + RUNS);
+        inside.push(time(&mut hello, "vcpu run hello")?);
+        native.push(time(&mut nothing, NOTHING)?);
+    }
+    let figure = Figure::new("start.hello", Unit::Ns, inside.split_off(WARM_UP));
+    Ok(vec![figure.over(&native[WARM_UP..]).at_most(Target::Median(3e6))])
+}
+
+/// What a command takes from its start to its end, in ns.
+fn time(command: &mut Command, name: &str) -> Result<f64, Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let begin = Instant::now();
+    let status = command.status().map_err(|error| cannot(&format!("run `{name}`"), error))?;
+    let time = begin.elapsed();
+    if !status.success() {
+        return Err(Failure::runner(format_args!("cannot measure `{name}`: it failed, {status}")));
+    }
+    Ok(time.as_nanos() as f64)
+}

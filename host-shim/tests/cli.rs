@@ -1,0 +1,465 @@
+//! The command line, used as a user uses it: what is said where, and with which status it ends.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use vcpu_host::build::{Options, build};
+
+/// What a run of `vcpu` left.
+#[derive(Debug)]
+struct Run {
+    status: i32,
+    output: String,
+    errors: String,
+}
+
+/// Runs a command to its end, with nothing to read.
+#[track_caller]
+fn run(command: &mut Command) -> Run {
+    let result = command.stdin(Stdio::null()).output().expect("vcpu starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what vcpu says is UTF-8");
+    Run {
+        status: result.status.code().expect("vcpu is not killed"),
+        output: text(result.stdout),
+        errors: text(result.stderr),
+    }
+}
+
+/// The command `vcpu` with these arguments, in a directory without a package around it.
+fn vcpu<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vcpu"));
+    command.current_dir("/").env_remove("NO_COLOR").args(arguments);
+    command
+}
+
+/// The repository.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host-shim has a parent").into()
+}
+
+/// The image of `apps/hello`.
+fn hello() -> &'static Path {
+    static HELLO: OnceLock<PathBuf> = OnceLock::new();
+    HELLO.get_or_init(|| {
+        let options = Options { manifest_dir: Some(repository()), quiet: true, ..Options::default() };
+        build(&["hello"], &options).expect("hello is built").remove(0).path
+    })
+}
+
+/// The image of `tests/data/show.rs`.
+fn show() -> &'static Path {
+    static SHOW: OnceLock<PathBuf> = OnceLock::new();
+    SHOW.get_or_init(|| {
+        let package = show_package();
+        fs::create_dir_all(package.join("src")).unwrap();
+        let libvcpu = repository().join("libvcpu");
+        write_if_changed(
+            &package.join("Cargo.toml"),
+            &format!(
+                "[package]\nname = 'show'\nedition = '2024'\n[dependencies]\nlibvcpu.path = '{}'\n[workspace]\n",
+                libvcpu.display()
+            ),
+        );
+        write_if_changed(&package.join("src/main.rs"), include_str!("data/show.rs"));
+        // The versions that are there already; cargo drops what is not needed.
+        if !package.join("Cargo.lock").exists() {
+            fs::copy(repository().join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
+        }
+        let built = run(beside_hello(vcpu(["build"]).arg(&package)));
+        assert_eq!(built.status, 0, "{built:?}");
+        built.output.trim_end().into()
+    })
+}
+
+/// Makes a command build where `hello` was built, so that what both need is compiled once.
+fn beside_hello(command: &mut Command) -> &mut Command {
+    let target = hello().ancestors().find(|directory| directory.ends_with("vcpu")).and_then(Path::parent);
+    command.env("CARGO_TARGET_DIR", target.expect("images are built into `vcpu` below the target directory"))
+}
+
+/// The package of `tests/data/show.rs`; it is there once [`show`] is built.
+fn show_package() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("show")
+}
+
+fn write_if_changed(path: &Path, text: &str) {
+    if fs::read_to_string(path).ok().as_deref() != Some(text) {
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// Runs `show` with these arguments.
+fn run_show<A: AsRef<OsStr>>(options: &[&str], arguments: impl IntoIterator<Item = A>) -> Run {
+    run(vcpu(["run"]).args(options).arg(show()).arg("--").args(arguments))
+}
+
+/// Asserts a failure with this status, one sentence that contains all of these, and nothing else.
+#[track_caller]
+fn assert_refused(run: &Run, status: i32, parts: &[&str]) {
+    assert_eq!(run.status, status, "{run:?}");
+    assert_eq!(run.output, "", "{run:?}");
+    assert!(run.errors.starts_with("error: ") && run.errors.trim_end().lines().count() == 1, "{run:?}");
+    for part in parts {
+        assert!(run.errors.contains(part), "no {part:?} in {run:?}");
+    }
+}
+
+mod running {
+    use super::*;
+
+    #[test]
+    fn an_image_is_run_and_only_it_is_heard() {
+        let run = run(vcpu(["run"]).arg(hello()));
+        assert_eq!(
+            (run.status, run.output.as_str(), run.errors.as_str()),
+            (0, "Hello from a virtual CPU!\n", "")
+        );
+    }
+
+    #[test]
+    fn an_app_is_named_by_its_package_from_anywhere_in_the_workspace() {
+        for directory in [".", "kernel/src"] {
+            let run = run(vcpu(["run", "hello"]).current_dir(repository().join(directory)));
+            assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn an_app_is_named_by_its_directory() {
+        for (directory, app) in
+            [(".", "apps/hello"), ("apps", "hello"), ("apps/hello", "."), ("apps/hello/src", "..")]
+        {
+            let run = run(vcpu(["run", app]).current_dir(repository().join(directory)));
+            assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_the_package_of_the_current_directory() {
+        let run = run(vcpu(["run"]).current_dir(repository().join("apps/hello")));
+        assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
+    }
+
+    #[test]
+    fn the_guests_status_is_passed_on() {
+        for status in [0, 1, 42, 255] {
+            assert_eq!(run_show(&[], ["status", &status.to_string()]).status, status);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_reported_with_its_place() {
+        let run = run_show(&[], ["panic"]);
+        assert_eq!(run.status, 101, "{run:?}");
+        assert!(run.errors.starts_with("error: "), "{run:?}");
+        assert!(run.errors.contains("as it was asked to") && run.errors.contains("src/main.rs:"), "{run:?}");
+    }
+
+    #[test]
+    fn an_unhandled_fault_is_reported() {
+        let run = run_show(&[], ["fault"]);
+        assert_eq!(run.status, 123, "{run:?}");
+        assert!(run.errors.starts_with("error: ") && run.errors.contains("invalid opcode"), "{run:?}");
+    }
+
+    #[test]
+    fn a_time_limit_ends_the_guest() {
+        let run = run_show(&["--time-limit", "100ms"], ["loop"]);
+        assert_eq!(run.status, 124, "{run:?}");
+        assert!(run.errors.starts_with("error: "), "{run:?}");
+    }
+
+    #[test]
+    fn arguments_reach_the_guest_whatever_they_hold() {
+        let odd = OsString::from_vec(b"not \xff UTF-8".to_vec());
+        let arguments = ["--memory", "", "two words", "-x"].map(OsString::from).into_iter().chain([odd]);
+        let run = run_show(&[], arguments);
+        let name = show().display();
+        let expected = format!("[{name}]\n[--memory]\n[]\n[two words]\n[-x]\n[not \u{fffd} UTF-8]\n");
+        assert_eq!((run.status, run.output), (0, expected));
+    }
+
+    #[test]
+    fn an_apps_own_name_is_its_packages() {
+        show();
+        let run = run(beside_hello(vcpu(["run"]).current_dir(show_package())));
+        assert_eq!((run.status, run.output.as_str()), (0, "[show]\n"), "{run:?}");
+    }
+
+    #[test]
+    fn the_environment_is_what_was_given_and_nothing_else() {
+        let run =
+            run_show(&["--env", "A=1", "--env=B=x=y z", "--env", "A=2", "--env", "C="], ["environment"]);
+        assert_eq!((run.status, run.output.as_str()), (0, "B=x=y z\nA=2\nC=\n"), "{run:?}");
+        let run = run_show(&[], ["environment"]);
+        assert_eq!((run.status, run.output.as_str()), (0, ""), "{run:?}");
+    }
+
+    #[test]
+    fn memory_can_be_given_and_too_little_is_refused() {
+        assert_eq!(run_show(&["--memory", "2M"], ["status", "7"]).status, 7);
+        assert_refused(&run_show(&["--memory", "8K"], ["x"]), 126, &["8192", "bytes"]);
+        assert_refused(&run_show(&["--memory", "1000T"], ["x"]), 126, &["64 GiB"]);
+    }
+
+    #[test]
+    fn the_backend_can_be_chosen_and_the_core_left_free() {
+        assert_eq!(run_show(&["--backend", "ptrace", "--no-pin"], ["status", "7"]).status, 7);
+    }
+
+    #[test]
+    fn verbose_tells_what_is_done_on_standard_error() {
+        let run = run(vcpu(["run", "--verbose", "--memory", "32M", "hello"]).current_dir(repository()));
+        assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
+        for part in ["building hello", "target", "32.0 MiB", "ptrace", "status 0 after"] {
+            assert!(run.errors.contains(part), "no {part:?} in {run:?}");
+        }
+    }
+}
+
+mod refusing {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_has_the_status_of_a_failed_runner() {
+        for arguments in [
+            &[][..],
+            &["fly"],
+            &["run", "--fly"],
+            &["run", "a", "b"],
+            &["run", "--memory", "much"],
+            &["run", "--memory", "0"],
+            &["run", "--time-limit", "0s"],
+            &["run", "--time-limit", "soon"],
+            &["run", "--env", "A"],
+            &["run", "--env", "=1"],
+            &["run", "--backend", "magic"],
+            &["run", "--target-spec", "magic"],
+            &["info", "a", "b"],
+            &["new"],
+        ] {
+            let run = run(&mut vcpu(arguments));
+            assert_eq!((run.status, run.output.as_str()), (125, ""), "{arguments:?}: {run:?}");
+            assert!(!run.errors.is_empty(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_without_dashes_before_them_are_explained() {
+        let run = run(&mut vcpu(["run", "hello", "world"]));
+        assert!(run.errors.contains("after `--`"), "{run:?}");
+    }
+
+    #[test]
+    fn what_is_no_app_and_no_image_is_named_with_a_remedy() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("empty")).unwrap();
+        fs::write(place.path().join("text"), "text").unwrap();
+        for (program, parts) in [
+            ("./absent", &["./absent", "does not exist"][..]),
+            ("absent", &["`absent`", "Cargo.toml", "vcpu new"]),
+            ("empty", &["empty is a directory without a Cargo.toml"]),
+            ("./empty", &["./empty is a directory without a Cargo.toml"]),
+            (".", &["is a directory without a Cargo.toml"]),
+            ("", &["\"\" does not exist"]),
+            ("/dev/null", &["/dev/null", "not a regular file"]),
+            ("text/x", &["text/x"]),
+            ("text", &["text", "not an ELF file"]),
+        ] {
+            for command in ["run", "info"] {
+                let run = run(vcpu([command, program]).current_dir(place.path()));
+                assert_refused(&run, 126, parts);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_workspace_lacks_comes_with_those_it_has() {
+        let run = run(vcpu(["run", "absent"]).current_dir(repository()));
+        assert_refused(&run, 126, &["no package `absent`", "`hello`"]);
+    }
+
+    #[test]
+    fn a_workspace_is_no_app() {
+        let run = run(vcpu(["run"]).current_dir(repository()));
+        assert_refused(&run, 126, &["workspace", "`hello`"]);
+    }
+
+    #[test]
+    fn a_library_is_no_app() {
+        let run = run(vcpu(["build", "libvcpu"]).current_dir(repository()));
+        assert_refused(&run, 126, &["`libvcpu` has no binary"]);
+    }
+
+    #[test]
+    fn a_file_cannot_be_built() {
+        assert_refused(&run(vcpu(["build"]).arg(hello())), 126, &["is a file"]);
+    }
+
+    #[test]
+    fn a_missing_cargo_is_a_failed_runner() {
+        let run =
+            run(vcpu(["build", "apps/hello"]).current_dir(repository()).env_remove("CARGO").env("PATH", ""));
+        assert_refused(&run, 125, &["`cargo`", "https://rustup.rs"]);
+    }
+
+    #[test]
+    fn an_unknown_kind_of_target_in_the_environment_is_a_failed_runner() {
+        let mut command = vcpu(["build", "hello"]);
+        let run = run(command.current_dir(repository()).env("VCPU_TARGET_SPEC", "magic"));
+        assert_refused(&run, 125, &["VCPU_TARGET_SPEC", "magic", "stock"]);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_a_failed_runner() {
+        let mut command = vcpu(["build", "hello"]);
+        let run = run(command.current_dir(repository()).env("VCPU_CACHE", "/proc/none"));
+        assert_refused(&run, 125, &["/proc/none", "VCPU_CACHE"]);
+    }
+}
+
+mod telling {
+    use super::*;
+
+    #[test]
+    fn the_help_has_examples_and_the_statuses() {
+        for arguments in [&["--help"][..], &["run", "--help"]] {
+            let run = run(&mut vcpu(arguments));
+            assert_eq!((run.status, run.errors.as_str()), (0, ""));
+            for part in ["Examples:", "vcpu run", "Exit status:", "101", "123", "124", "125", "126"] {
+                assert!(run.output.contains(part), "no {part:?} in {}", run.output);
+            }
+        }
+        for command in ["build", "info", "new"] {
+            let run = run(&mut vcpu([command, "--help"]));
+            assert!(run.status == 0 && run.output.contains("Examples:"), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_told() {
+        let run = run(&mut vcpu(["--version"]));
+        assert_eq!((run.status, run.output), (0, format!("vcpu {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+
+    #[test]
+    fn nothing_is_coloured_in_a_pipe() {
+        for arguments in [&["--help"][..], &["run", "--fly"], &["run", "absent"]] {
+            let run = run(&mut vcpu(arguments));
+            assert!(!run.output.contains('\u{1b}') && !run.errors.contains('\u{1b}'), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn build_prints_the_path_of_an_image_and_nothing_else() {
+        let run = run(vcpu(["build", "hello"]).current_dir(repository()));
+        assert_eq!((run.status, run.output), (0, format!("{}\n", hello().display())));
+    }
+
+    #[test]
+    fn info_tells_what_an_image_is_and_needs() {
+        let run = run(vcpu(["info"]).arg(hello()));
+        assert_eq!((run.status, run.errors.as_str()), (0, ""), "{run:?}");
+        for part in [
+            "interface version  1\n",
+            "toolchain          rustc version ",
+            "entry              0x200000\n",
+            "memory             64.0 MiB",
+            "0x0000200000",
+            "read, execute\n",
+            "read, write\n",
+            "needs a machine of interface version 1 with at least ",
+        ] {
+            assert!(run.output.contains(part), "no {part:?} in {}", run.output);
+        }
+        let kind = if hello().to_str().unwrap().contains("x86_64-vcpu") { "custom" } else { "stock" };
+        assert!(run.output.contains(&format!("target             {kind}\n")), "{}", run.output);
+    }
+
+    #[test]
+    fn info_builds_an_app_first() {
+        let run = run(vcpu(["info", "hello"]).current_dir(repository()));
+        assert!(run.status == 0 && run.output.contains(hello().to_str().unwrap()), "{run:?}");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_early_is_no_failure() {
+        let mut child =
+            vcpu(["info"]).arg(hello()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let left = child.wait_with_output().unwrap();
+        assert_eq!((left.status.code(), left.stderr), (Some(0), Vec::new()));
+    }
+}
+
+mod beginning {
+    use super::*;
+
+    /// `vcpu` as installed on a machine where the repository is not: all it has is the cache.
+    fn installed(place: &Path, arguments: &[&str]) -> Command {
+        let mut command = vcpu(arguments);
+        command.current_dir(place).env("VCPU_CACHE", place.join("a cache, with a comma"));
+        command.env_remove("CARGO_TARGET_DIR");
+        command
+    }
+
+    #[test]
+    fn a_new_package_runs_at_once_far_from_the_repository() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path();
+
+        let made = run(&mut installed(place, &["new", "greeter"]));
+        assert_eq!((made.status, made.errors.as_str()), (0, ""));
+        assert!(made.output.contains("vcpu run greeter"), "{made:?}");
+
+        for (directory, arguments) in [(".", &["run", "greeter"][..]), ("greeter", &["run"])] {
+            let ran = run(installed(place, arguments).current_dir(place.join(directory)));
+            assert_eq!((ran.status, ran.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{ran:?}");
+        }
+        let built = run(&mut installed(place, &["build", "greeter"]));
+        let target = place.join("greeter/target/vcpu");
+        assert!(built.output.starts_with(target.to_str().unwrap()), "{built:?}");
+
+        // The cache is a cache: what is cleaned away comes back.
+        fs::remove_dir_all(place.join("a cache, with a comma")).unwrap();
+        assert_eq!(run(&mut installed(place, &["run", "greeter"])).status, 0);
+
+        fs::write(place.join("greeter/src/main.rs"), "fn main( {}").unwrap();
+        let broken = run(&mut installed(place, &["run", "greeter"]));
+        assert_eq!((broken.status, broken.output.as_str()), (125, ""), "{broken:?}");
+        assert!(broken.errors.contains("src/main.rs:1"), "{broken:?}");
+        assert!(broken.errors.contains("error: cannot build `greeter`"), "{broken:?}");
+
+        assert_refused(&run(&mut installed(place, &["new", "greeter"])), 125, &["greeter exists already"]);
+    }
+
+    #[test]
+    fn names_that_no_package_can_have_are_refused_and_nothing_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["1st", "fn", "test", "a b", "deep/na.me", "libvcpu", ".", ".."] {
+            assert_refused(
+                &run(&mut installed(place.path(), &["new", name])),
+                125,
+                &["cannot name a package"],
+            );
+        }
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_custom_target_without_the_source_of_core_has_a_remedy() {
+        let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+        let answer = Command::new(rustc).args(["--print", "sysroot"]).output().unwrap();
+        let sysroot = String::from_utf8(answer.stdout).unwrap();
+        if Path::new(sysroot.trim_end()).join("lib/rustlib/src/rust/library/core/src/lib.rs").exists() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(run(&mut installed(place.path(), &["new", "greeter"])).status, 0);
+        let run = run(&mut installed(place.path(), &["run", "greeter", "--target-spec", "custom"]));
+        assert_refused(&run, 125, &["rustup component add rust-src", "--target-spec stock"]);
+    }
+}

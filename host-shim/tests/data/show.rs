@@ -1,0 +1,31 @@
+//! The guest of the command line's tests: does what its first argument says.
+#![no_std]
+#![no_main]
+
+use libvcpu::prelude::*;
+use libvcpu::{env, process};
+
+entry!(main);
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("status") => process::exit(arguments[2].parse().expect("a status")),
+        Some("panic") => panic!("as it was asked to"),
+        // SAFETY: the instruction has no effect but the exception that is asked for.
+        Some("fault") => unsafe { core::arch::asm!("ud2") },
+        Some("loop") => loop {
+            core::hint::spin_loop();
+        },
+        Some("environment") => {
+            for (name, value) in env::vars() {
+                println!("{name}={value}");
+            }
+        }
+        _ => {
+            for argument in &arguments {
+                println!("[{argument}]");
+            }
+        }
+    }
+}

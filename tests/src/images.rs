@@ -1,0 +1,38 @@
+//! Building what tests need, by the same module that `vcpu build` uses.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use vcpu_host::build::{Options, build};
+
+/// Every package that a test runs. They are built by one call of cargo.
+const PACKAGES: [&str; 9] = [
+    "faults",
+    "gunzip",
+    "guest-arguments",
+    "guest-events",
+    "guest-hostile",
+    "guest-registers",
+    "guest-reports",
+    "hello",
+    "ticker",
+];
+
+/// The image of a package.
+///
+/// # Panics
+///
+/// If the package is not in the list above, or cannot be built.
+pub fn image(package: &str) -> &'static Path {
+    static IMAGES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let images = IMAGES.get_or_init(|| {
+        let options = Options {
+            manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()),
+            target_spec: None,
+            quiet: true,
+        };
+        let built = build(&PACKAGES, &options).unwrap_or_else(|error| panic!("no images: {error}"));
+        built.into_iter().map(|image| image.path).collect()
+    });
+    let index = PACKAGES.iter().position(|known| *known == package);
+    &images[index.unwrap_or_else(|| panic!("`{package}` is not in the list of packages in src/images.rs"))]
+}
