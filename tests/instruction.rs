@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::time::Duration;
 use vcpu_host::backend::Pace;
 use vcpu_host::{ClockMode, Config, Image, Outcome, Sandbox, Streams};
 
@@ -39,6 +40,8 @@ impl<'i> Scenario<'i> {
         let config = Config {
             arguments: vec![b"instructions".to_vec(), self.name.into()],
             clock: ClockMode::Virtual,
+            // A kernel that gets lost must fail the test, not hang it.
+            time_limit: Some(Duration::from_secs(30)),
             streams: Some(streams),
             ..Config::default()
         };

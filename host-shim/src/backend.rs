@@ -148,8 +148,20 @@ impl Registers {
         let mut registers = Registers::start(ssa.rip.load(Relaxed));
         let raw = &mut registers.raw;
         let slots = [
-            &mut raw.r15, &mut raw.r14, &mut raw.r13, &mut raw.r12, &mut raw.r11, &mut raw.r10, &mut raw.r9,
-            &mut raw.r8, &mut raw.rbp, &mut raw.rdi, &mut raw.rsi, &mut raw.rdx, &mut raw.rcx, &mut raw.rbx,
+            &mut raw.r15,
+            &mut raw.r14,
+            &mut raw.r13,
+            &mut raw.r12,
+            &mut raw.r11,
+            &mut raw.r10,
+            &mut raw.r9,
+            &mut raw.r8,
+            &mut raw.rbp,
+            &mut raw.rdi,
+            &mut raw.rsi,
+            &mut raw.rdx,
+            &mut raw.rcx,
+            &mut raw.rbx,
             &mut raw.rax,
         ];
         for (slot, saved) in slots.into_iter().zip(&ssa.general) {

@@ -101,7 +101,7 @@ impl Clock {
         match self {
             Clock::Counter(parameters) => {
                 let ticks = counter().saturating_sub(parameters.counter_base);
-                let product = u128::from(ticks) * u128::from(parameters.multiplier) >> parameters.shift;
+                let product = (u128::from(ticks) * u128::from(parameters.multiplier)) >> parameters.shift;
                 u64::try_from(product).unwrap_or(u64::MAX)
             }
             Clock::Monotonic { base } => sys::clock(libc::CLOCK_MONOTONIC) - base,

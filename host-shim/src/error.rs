@@ -18,7 +18,9 @@ pub enum Error {
         room: usize,
     },
     /// An argument or a variable holds a zero byte, or a variable's name is empty or holds `=`.
-    #[error("{0:?} cannot be an argument or a variable: zero bytes, empty names and `=` in names are not possible")]
+    #[error(
+        "{0:?} cannot be an argument or a variable: zero bytes, empty names and `=` in names are not possible"
+    )]
     BadArgument(String),
     /// The system does not let this process trace its child.
     #[error("the ptrace backend may not trace its own child here ({error}){hint}", error = .0, hint = ptrace_hint())]
@@ -47,6 +49,8 @@ fn ptrace_hint() -> &'static str {
     match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").as_deref().map(str::trim) {
         Ok("2") => "; kernel.yama.ptrace_scope is 2: run it with CAP_SYS_PTRACE, or set it to 1",
         Ok("3") => "; kernel.yama.ptrace_scope is 3, which forbids it until the next boot",
-        _ => "; a container or a seccomp filter forbids it: allow ptrace there (docker: --cap-add SYS_PTRACE)",
+        _ => {
+            "; a container or a seccomp filter forbids it: allow ptrace there (docker: --cap-add SYS_PTRACE)"
+        }
     }
 }

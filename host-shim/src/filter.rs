@@ -246,7 +246,8 @@ mod tests {
     }
 
     fn boundary() -> impl Strategy<Value = u64> {
-        let near = prop_oneof![Just(0), Just(RAM.start), Just(RAM.end), Just(1 << 32), Just(RAM.end - RAM.start)];
+        let near =
+            prop_oneof![Just(0), Just(RAM.start), Just(RAM.end), Just(1 << 32), Just(RAM.end - RAM.start)];
         prop_oneof![
             any::<u64>(),
             (near, -2i64..=2).prop_map(|(value, step)| value.wrapping_add_signed(step)),

@@ -45,7 +45,8 @@ pub(crate) fn area(
     features.set(Features::FSGSBASE, has_fsgsbase());
     let parameters = clock.parameters().unwrap_or_default();
     let wall_clock = sys::clock(libc::CLOCK_REALTIME);
-    let list = |from: usize, to: usize| StringList { offset: (header + from) as u32, length: (to - from) as u32 };
+    let list =
+        |from: usize, to: usize| StringList { offset: (header + from) as u32, length: (to - from) as u32 };
     let page = InfoPage {
         version: INTERFACE_VERSION,
         features: features.bits(),

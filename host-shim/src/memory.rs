@@ -62,10 +62,7 @@ impl GuestMemory {
                 image.file().read_exact_at(bytes, segment.file_offset)?;
             }
         }
-        sys::seal(
-            &text,
-            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL,
-        )?;
+        sys::seal(&text, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
         let mut memory = GuestMemory { mapping, ram, text, access: vec![0; (size / PAGE_SIZE) as usize] };
         for piece in &pieces {
             if let Some(offset) = piece.text_offset {

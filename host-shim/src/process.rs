@@ -137,7 +137,10 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
         let nobody: libc::sigset_t = std::mem::zeroed();
         let ready = step("close the host's descriptors", close)
             && step("leave the working directory", libc::chdir(c"/".as_ptr()).into())
-            && step("unblock signals", libc::sigprocmask(libc::SIG_SETMASK, &raw const nobody, std::ptr::null_mut()).into())
+            && step(
+                "unblock signals",
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const nobody, std::ptr::null_mut()).into(),
+            )
             && step("die with the host", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())
             && step("give up new privileges", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
             && step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
@@ -244,7 +247,11 @@ fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
     let shared = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
     let mut script = Script::default();
     let unmap = |script: &mut Script, from: u64, to: u64| {
-        script.add("remove what the system put into the guest's memory", libc::SYS_munmap, [from, to - from, 0, 0, 0, 0]);
+        script.add(
+            "remove what the system put into the guest's memory",
+            libc::SYS_munmap,
+            [from, to - from, 0, 0, 0, 0],
+        );
     };
     // Everything but the vCPU page and the stub's own page: stack, vdso and whatever else there is.
     let stub_page = vcpu_abi::layout::GATE;

@@ -62,7 +62,7 @@ pub struct Report {
     /// What happened.
     pub sentence: String,
     /// The registers, if the guest still existed.
-    pub registers: Option<Registers>,
+    pub registers: Option<Box<Registers>>,
     /// The active functions, innermost first.
     pub backtrace: Vec<Frame>,
 }
@@ -159,7 +159,12 @@ mod tests {
 
     #[test]
     fn a_panics_backtrace_begins_with_the_program() {
-        let names = ["vcpu_kernel::call::panic", "core::panicking::panic_fmt", "app::main", "vcpu_kernel::boot::start"];
+        let names = [
+            "vcpu_kernel::call::panic",
+            "core::panicking::panic_fmt",
+            "app::main",
+            "vcpu_kernel::boot::start",
+        ];
         let frames = without_panic_machinery(names.map(frame).to_vec());
         assert_eq!(frames[0].function.as_deref(), Some("app::main"));
         assert_eq!(frames.len(), 2);

@@ -130,9 +130,8 @@ impl<'i> Sandbox<'i> {
             [Stream::input(streams.input), Stream::output(streams.output), Stream::output(streams.errors)];
         let pinned = if config.pin { Pinned::here() } else { None };
         // The information page needs the clock, which is best started last; so it is written again.
-        let information = |clock: &Clock| {
-            information::area(size, clock, &config.arguments, &config.environment)
-        };
+        let information =
+            |clock: &Clock| information::area(size, clock, &config.arguments, &config.environment);
         let pages = Arc::new(
             MachinePages::new(&information(&Clock::start(ClockMode::Virtual))?)
                 .map_err(setup("make the machine's pages"))?,
@@ -224,10 +223,11 @@ impl<'i> Sandbox<'i> {
             let report = self.report("the guest's time was over".to_owned())?;
             return Ok(self.end(Outcome::TimeLimit(report)));
         }
-        if self.events.kicked(&mut self.seen) && self.pages.vcpu().pending.load(Relaxed) != 0 {
-            if let Some(outcome) = self.interrupt(Interruption::Event)? {
-                return Ok(self.end(outcome));
-            }
+        if self.events.kicked(&mut self.seen)
+            && self.pages.vcpu().pending.load(Relaxed) != 0
+            && let Some(outcome) = self.interrupt(Interruption::Event)?
+        {
+            return Ok(self.end(outcome));
         }
         if !self.events.enter(self.seen) {
             return Ok(None);
@@ -308,9 +308,7 @@ impl<'i> Sandbox<'i> {
             Call::ConsoleWrite if matches!(a, STREAM_OUTPUT | STREAM_ERRORS) => {
                 self.transfer(a, b, c, Access::READ)?
             }
-            Call::ConsoleRead if a == STREAM_INPUT => {
-                self.transfer(a, b, c, Access::READ | Access::WRITE)?
-            }
+            Call::ConsoleRead if a == STREAM_INPUT => self.transfer(a, b, c, Access::READ | Access::WRITE)?,
             Call::ConsoleWrite | Call::ConsoleRead => Err(CallError::BadArgument),
             Call::Wait => return self.wait((a != NEVER).then_some(a)),
             Call::TimerSet => match u32::try_from(a) {
@@ -410,7 +408,7 @@ impl<'i> Sandbox<'i> {
 
     fn report_at(&self, sentence: String, registers: Registers) -> Report {
         let backtrace = unwind::backtrace(self.image, &self.memory, &registers);
-        Report { sentence, registers: Some(registers), backtrace }
+        Report { sentence, registers: Some(Box::new(registers)), backtrace }
     }
 
     /// A report of the exception that the state save area describes.

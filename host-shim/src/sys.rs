@@ -124,7 +124,9 @@ pub(crate) fn drain(fd: BorrowedFd<'_>) {
 /// Creates a timer of the monotonic clock that can be polled.
 pub(crate) fn timerfd() -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
-    owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) }.into())
+    owned(
+        unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) }.into(),
+    )
 }
 
 /// Sets a timer to an absolute time in ns of the monotonic clock, or disarms it.
@@ -134,7 +136,12 @@ pub(crate) fn timerfd_set(fd: BorrowedFd<'_>, deadline: Option<u64>) -> io::Resu
     let setting = libc::itimerspec { it_interval: timespec(0), it_value };
     // SAFETY: the setting is valid for the call.
     let result = unsafe {
-        libc::timerfd_settime(fd.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const setting, std::ptr::null_mut())
+        libc::timerfd_settime(
+            fd.as_raw_fd(),
+            libc::TFD_TIMER_ABSTIME,
+            &raw const setting,
+            std::ptr::null_mut(),
+        )
     };
     check(result.into()).map(drop)
 }

@@ -55,7 +55,8 @@ impl Shared {
     /// The thread's life.
     fn serve(&self) {
         loop {
-            let mut fds = vec![wish(self.timer.as_raw_fd(), libc::POLLIN), wish(self.bell.as_raw_fd(), libc::POLLIN)];
+            let mut fds =
+                vec![wish(self.timer.as_raw_fd(), libc::POLLIN), wish(self.bell.as_raw_fd(), libc::POLLIN)];
             {
                 let wishes = self.wishes();
                 if wishes.end {

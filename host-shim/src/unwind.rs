@@ -70,7 +70,8 @@ fn addresses(elf: &File<'_>, memory: &GuestMemory, registers: &Registers) -> Vec
     // The gate has no call frame information and no frame: its caller's address is on the stack.
     if (GATE..GATE + PAGE_SIZE).contains(&raw.rip) {
         let caller = word(raw.rsp);
-        (now[usize::from(X86_64::RSP.0)], now[usize::from(X86_64::RA.0)]) = (Some(raw.rsp.wrapping_add(8)), caller);
+        (now[usize::from(X86_64::RSP.0)], now[usize::from(X86_64::RA.0)]) =
+            (Some(raw.rsp.wrapping_add(8)), caller);
     }
     let mut found = Vec::new();
     let section = elf.section_by_name(".eh_frame");
@@ -128,8 +129,7 @@ fn caller(
     now: &Dwarf,
     word: impl Fn(u64) -> Option<u64>,
 ) -> Option<Dwarf> {
-    let row =
-        frames.unwind_info_for_address(bases, scratch, lookup, EhFrame::cie_from_offset).ok()?.clone();
+    let row = frames.unwind_info_for_address(bases, scratch, lookup, EhFrame::cie_from_offset).ok()?.clone();
     let register = |register: Register| now.get(usize::from(register.0)).copied().flatten();
     let CfaRule::RegisterAndOffset { register: base, offset } = *row.cfa() else { return None };
     let frame_address = register(base)?.wrapping_add_signed(offset);

@@ -46,7 +46,9 @@ const ENTRY_FLAGS: u64 = 0x202;
 pub fn deliver(page: &VcpuPage, registers: &mut Registers, interruption: Interruption) -> Delivery {
     let state = State::from_bits_truncate(page.state.load(Relaxed));
     let interruption = match interruption {
-        Interruption::Event if state.contains(State::IRQ) && !registers.in_64_bit_mode() => left_64_bit_mode(),
+        Interruption::Event if state.contains(State::IRQ) && !registers.in_64_bit_mode() => {
+            left_64_bit_mode()
+        }
         Interruption::Exception(_) if !registers.in_64_bit_mode() => left_64_bit_mode(),
         other => other,
     };

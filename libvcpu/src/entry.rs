@@ -118,12 +118,31 @@ macro_rules! entry {
             #[global_allocator]
             static HEAP: $crate::entry::KernelHeap = $crate::entry::KernelHeap;
 
-            // A test harness, in which editors check a program too, brings its own.
-            #[cfg(not(test))]
-            #[panic_handler]
-            fn vcpu_panic_handler(info: &::core::panic::PanicInfo<'_>) -> ! {
-                $crate::entry::panic(info)
-            }
+            $crate::__panic_handler!();
         };
+    };
+}
+
+/// The panic handler of an image.
+#[cfg(vcpu_image)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __panic_handler {
+    () => {
+        #[panic_handler]
+        fn vcpu_panic_handler(info: &::core::panic::PanicInfo<'_>) -> ! {
+            $crate::entry::panic(info)
+        }
+    };
+}
+
+/// Where a program is only checked, by an editor or clippy together with packages that use `std`, the
+/// panic handler is that of `std`.
+#[cfg(not(vcpu_image))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __panic_handler {
+    () => {
+        extern crate std as _;
     };
 }

@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "faults",
     "gunzip",
     "guest-arguments",
     "guest-events",
     "guest-hostile",
+    "guest-instructions",
     "guest-registers",
     "guest-reports",
     "hello",
@@ -25,11 +26,8 @@ const PACKAGES: [&str; 9] = [
 pub fn image(package: &str) -> &'static Path {
     static IMAGES: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let images = IMAGES.get_or_init(|| {
-        let options = Options {
-            manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()),
-            target_spec: None,
-            quiet: true,
-        };
+        let options =
+            Options { manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()), target_spec: None, quiet: true };
         let built = build(&PACKAGES, &options).unwrap_or_else(|error| panic!("no images: {error}"));
         built.into_iter().map(|image| image.path).collect()
     });

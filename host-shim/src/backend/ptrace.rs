@@ -55,7 +55,13 @@ enum CallBy {
 impl Ptrace {
     /// Takes over a process that has just been started, and points it at `entry`.
     pub(crate) fn new(process: Process, entry: u64) -> Ptrace {
-        Ptrace { process, known: Some(Registers::start(entry)), changed: true, call: CallBy::Gate, ended: None }
+        Ptrace {
+            process,
+            known: Some(Registers::start(entry)),
+            changed: true,
+            call: CallBy::Gate,
+            ended: None,
+        }
     }
 
     /// The guest's process.
@@ -128,7 +134,10 @@ impl Ptrace {
         if status >> 8 == libc::SIGTRAP | libc::PTRACE_EVENT_SECCOMP << 8 {
             self.call = CallBy::Gate;
             let raw = self.fetch()?.raw;
-            return Ok(Stop::Call(Request { number: raw.rdi as u32, arguments: [raw.rsi, raw.rdx, raw.r10, raw.r8] }));
+            return Ok(Stop::Call(Request {
+                number: raw.rdi as u32,
+                arguments: [raw.rsi, raw.rdx, raw.r10, raw.r8],
+            }));
         }
         let signal = libc::WSTOPSIG(status);
         if !matches!(
@@ -176,7 +185,10 @@ impl Ptrace {
             return Ok(None);
         }
         self.call = CallBy::TrapPage;
-        Ok(Some(Stop::Call(Request { number: raw.rdi as u32, arguments: [raw.rsi, raw.rdx, raw.rcx, raw.r8] })))
+        Ok(Some(Stop::Call(Request {
+            number: raw.rdi as u32,
+            arguments: [raw.rsi, raw.rdx, raw.rcx, raw.r8],
+        })))
     }
 
     /// An exception of floating point is the x87's if its status word says so.

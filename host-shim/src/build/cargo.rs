@@ -108,6 +108,8 @@ fn flags(link: &LinkFiles) -> Result<String, BuildError> {
     let script = link.script.to_str().ok_or_else(|| BuildError::CachePath(link.script.clone()))?;
     let script = format!("-Clink-arg=-T{script}");
     let flags = [
+        // Says that this is an image, and not a check of the same source for the host.
+        "--cfg=vcpu_image",
         // Linked to a fixed address; no relocation is left for a loader to do.
         "-Crelocation-model=static",
         // The host prints backtraces by them.

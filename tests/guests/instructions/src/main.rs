@@ -83,9 +83,8 @@ fn without() -> u64 {
 
 /// A sleep that the scenario's own timer ends.
 fn wait() -> u64 {
-    call::timer_set(OWN, Some(1_000_000)).map_or(1, |()| {
-        u64::from(!event::wait_until(Some(NEVER), || OWN_COUNT.load(Relaxed) == 1))
-    })
+    call::timer_set(OWN, Some(1_000_000))
+        .map_or(1, |()| u64::from(!event::wait_until(Some(NEVER), || OWN_COUNT.load(Relaxed) == 1)))
 }
 
 /// Fills registers, flags and red zone, spends some instructions, and compares. Zero if all is as it was.

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Turns of sandbox and native program.
-const RUNS: usize = 12;
+const RUNS: usize = 20;
 /// Turns that do not count.
 const WARM_UP: usize = 1;
 /// Bytes of the decompressed file.
@@ -66,7 +66,9 @@ fn build_native(site: &Site) -> Result<PathBuf, Failure> {
         .stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| cannot("start cargo", error))?;
     let mut program = None;
-    for message in child.stdout.take().into_iter().flat_map(|output| Message::parse_stream(BufReader::new(output))) {
+    for message in
+        child.stdout.take().into_iter().flat_map(|output| Message::parse_stream(BufReader::new(output)))
+    {
         if let Ok(Message::CompilerArtifact(artifact)) = message
             && artifact.target.is_example()
             && artifact.target.name == "native"
@@ -139,17 +141,18 @@ fn compressed(content: &[u8]) -> Result<File, Failure> {
 /// Bytes that look like text to a compressor, the same in every run: made-up words, of which few are
 /// frequent and many are rare, in sentences and lines.
 fn text(size: usize) -> Vec<u8> {
-    const WORDS: u64 = 20_000;
+    const WORDS: u64 = 8_000;
+    // A word's number is a product of so many random numbers below one: the more, the rarer are most.
+    const FACTORS: u32 = 5;
     let mut random = Random(1);
     let vocabulary: Vec<Vec<u8>> = (0..WORDS).map(|_| word(&mut random)).collect();
     let mut text = Vec::with_capacity(size + 64);
     let mut line = 0;
     while text.len() < size {
-        // Rare words have high numbers: the density falls steeply from zero on.
-        let rank = [random.below(WORDS), random.below(WORDS), random.below(WORDS), random.below(WORDS)];
-        let index = rank.into_iter().fold(WORDS, |product, factor| product * factor / WORDS);
-        text.extend(&vocabulary[index as usize]);
-        line += vocabulary[index as usize].len() + 1;
+        let index = (0..FACTORS).fold(WORDS, |product, _| random.below(product.max(1)));
+        let word = &vocabulary[index as usize];
+        text.extend(word);
+        line += word.len() + 1;
         if random.below(12) == 0 {
             text.extend(b".");
         }
@@ -177,9 +180,9 @@ impl Random {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ mixed >> 31) >> 32) * limit >> 32
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((mixed ^ (mixed >> 31)) >> 32) * limit) >> 32
     }
 }
 

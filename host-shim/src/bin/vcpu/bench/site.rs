@@ -51,8 +51,11 @@ impl Site {
         let image = Image::open(self.image(app)).map_err(Failure::image)?;
         let (mut output, mut errors) = (memory_file()?, memory_file()?);
         let copy = |file: &File| file.try_clone().map_err(|error| cannot("copy a descriptor", error));
-        let streams =
-            Streams { input: memory_file()?.into(), output: copy(&output)?.into(), errors: copy(&errors)?.into() };
+        let streams = Streams {
+            input: memory_file()?.into(),
+            output: copy(&output)?.into(),
+            errors: copy(&errors)?.into(),
+        };
         let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
         let config = Config { arguments: arguments.collect(), streams: Some(streams), ..Config::default() };
         match Sandbox::start(&image, config)?.run()? {

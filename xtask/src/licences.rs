@@ -1,0 +1,64 @@
+//! Checks the licences of all dependencies against the list in deny.toml.
+
+use crate::Result;
+use cargo_metadata::MetadataCommand;
+use std::path::Path;
+
+/// Fails with the names of the packages whose licence is not allowed.
+pub(crate) fn check(root: &Path) -> Result {
+    let text =
+        std::fs::read_to_string(root.join("deny.toml")).map_err(|error| format!("deny.toml: {error}"))?;
+    let table: toml::Table = text.parse().map_err(|error| format!("deny.toml: {error}"))?;
+    let allowed: Vec<&str> = table
+        .get("licenses")
+        .and_then(|licences| licences.get("allow")?.as_array())
+        .ok_or("deny.toml has no list licenses.allow")?
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .collect();
+    let metadata = MetadataCommand::new()
+        .current_dir(root)
+        .exec()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    let bad: Vec<String> = metadata
+        .packages
+        .iter()
+        .filter(|package| !package.license.as_deref().is_some_and(|licence| permits(licence, &allowed)))
+        .map(|package| format!("{} ({})", package.name, package.license.as_deref().unwrap_or("no licence")))
+        .collect();
+    if bad.is_empty() {
+        println!("{} packages, all under allowed licences", metadata.packages.len());
+        return Ok(());
+    }
+    Err(format!("not under a licence that deny.toml allows: {}", bad.join(", ")))
+}
+
+/// Whether an SPDX expression can be met with allowed licences. `/` is the old spelling of `OR`.
+fn permits(expression: &str, allowed: &[&str]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    let term = |licence: &str| allowed.contains(&licence.trim_matches(['(', ')', ' ']));
+    let all = |terms: &str| terms.split(" AND ").all(term);
+    // `(A OR B) AND C` needs C and one of A and B; without parentheses AND binds tighter.
+    if expression.contains('(') {
+        return expression.split(" AND ").all(|part| part.split(" OR ").any(term));
+    }
+    expression.split(" OR ").any(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::permits;
+
+    const ALLOWED: [&str; 2] = ["MIT", "Apache-2.0"];
+
+    #[test]
+    fn one_of_several_licences_is_enough_and_all_of_a_conjunction_are_needed() {
+        assert!(permits("MIT", &ALLOWED));
+        assert!(permits("GPL-3.0 OR MIT", &ALLOWED));
+        assert!(permits("Unlicense/MIT", &ALLOWED));
+        assert!(!permits("GPL-3.0", &ALLOWED));
+        assert!(!permits("MIT AND GPL-3.0", &ALLOWED));
+        assert!(permits("(MIT OR GPL-3.0) AND Apache-2.0", &ALLOWED));
+        assert!(!permits("(MIT OR Apache-2.0) AND Unicode-3.0", &ALLOWED));
+    }
+}
