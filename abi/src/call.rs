@@ -4,6 +4,10 @@
 //! `int64_t (uint32_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d)`, or by the trap
 //! instruction with the same registers. A result of zero or more is an answer, a negative one is an
 //! [`Error`]. A call that fails has changed nothing.
+//!
+//! Arguments are checked in this order: numbers, rights and alignment ([`Error::BadArgument`]), then the
+//! address range ([`Error::BadAddress`]), then what the machine forbids ([`Error::Denied`]), and only then
+//! is anything tried. A range of length 0 must lie in RAM as well, and nothing happens to it.
 
 use bitflags::bitflags;
 use core::fmt;

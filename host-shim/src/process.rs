@@ -134,13 +134,8 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
             }
         }
         let close = libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        let nobody: libc::sigset_t = std::mem::zeroed();
         let ready = step("close the host's descriptors", close)
             && step("leave the working directory", libc::chdir(c"/".as_ptr()).into())
-            && step(
-                "unblock signals",
-                libc::sigprocmask(libc::SIG_SETMASK, &raw const nobody, std::ptr::null_mut()).into(),
-            )
             && step("die with the host", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())
             && step("give up new privileges", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
             && step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
@@ -217,6 +212,9 @@ fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error
     let mut stack = vec![0u128; 2048];
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // A handler of the host's must not run in the child, which still shares the host's memory. The script
+    // unblocks signals again.
+    let _blocked = sys::BlockedSignals::new();
     // SAFETY: the child runs `child` on a stack of its own while this thread sleeps, so what it borrows
     // lives; it leaves by executing or ending. The fifth argument is where the pidfd goes.
     let pid = unsafe {
@@ -262,6 +260,10 @@ fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
         libc::SYS_mmap,
         [INFO_PAGE, pages.information_length(), libc::PROT_READ as u64, shared, MACHINE, PAGE_SIZE],
     );
+    // The set is empty: it is this step's own unused last argument.
+    let empty_set = script.next_step() + 6 * 8;
+    let set_mask = libc::SIG_SETMASK as u64;
+    script.add("unblock signals", libc::SYS_rt_sigprocmask, [set_mask, empty_set, 0, 8, 0, 0]);
     for piece in memory::pieces(image.segments(), memory.size()) {
         let (file, offset) = match piece.text_offset {
             Some(offset) => (TEXT, offset),

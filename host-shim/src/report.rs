@@ -3,6 +3,7 @@
 use crate::backend::Registers;
 use crate::unwind::Frame;
 use std::fmt::{self, Display, Formatter};
+use std::path::Path;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, TRAP_PAGE};
 use vcpu_abi::page::GENERAL_REGISTER_NAMES;
 
@@ -79,6 +80,8 @@ impl Display for Report {
                 write!(f, "{}{name:>6} {value:016x}", if index % 3 == 0 { "\n" } else { "  " })?;
             }
         }
+        // Files below the current directory are shown as one would name them.
+        let here = std::env::current_dir().unwrap_or_default();
         if !self.backtrace.is_empty() {
             write!(f, "\nbacktrace:")?;
         }
@@ -86,6 +89,7 @@ impl Display for Report {
             let name = frame.function.as_deref().unwrap_or(place(frame.address));
             write!(f, "\n{index:>4}: {:#010x} {}", frame.address, Harmless(name))?;
             if let Some((file, line)) = &frame.location {
+                let file = Path::new(file).strip_prefix(&here).ok().and_then(Path::to_str).unwrap_or(file);
                 write!(f, "\n            at {}:{line}", Harmless(file))?;
             }
         }

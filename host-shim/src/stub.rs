@@ -181,6 +181,11 @@ impl Script {
         self.steps.push((step, purpose));
     }
 
+    /// The guest address of the step that will be added next.
+    pub(crate) fn next_step(&self) -> u64 {
+        VCPU_PAGE + (self.steps.len() * STEP) as u64
+    }
+
     /// What the step at this guest address was for.
     pub(crate) fn purpose(&self, step: u64) -> &'static str {
         let index = step.wrapping_sub(VCPU_PAGE) as usize / STEP;

@@ -217,3 +217,30 @@ pub(crate) fn futex_wake(word: &AtomicU32) {
     // SAFETY: the word is valid; waking needs nothing else.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
 }
+
+/// Blocks all signals of this thread but the one by which a traced child reports that it executes, until
+/// dropped.
+pub(crate) struct BlockedSignals {
+    before: libc::sigset_t,
+}
+
+impl BlockedSignals {
+    pub(crate) fn new() -> BlockedSignals {
+        // SAFETY: the sets are valid for the calls, which cannot fail with these arguments.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigdelset(&raw mut all, libc::SIGTRAP);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            BlockedSignals { before }
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set is what `new` was given.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}

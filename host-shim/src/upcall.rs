@@ -38,7 +38,7 @@ pub enum Delivery {
 }
 
 /// Flags at the entry vector: none but the two that are always set in user mode (interrupts, reserved).
-const ENTRY_FLAGS: u64 = 0x202;
+pub(crate) const ENTRY_FLAGS: u64 = 0x202;
 
 /// Interrupts the guest, if it allows that.
 ///

@@ -105,10 +105,26 @@ impl Ptrace {
         {
             // Or the kernel would look whether an interrupted system call is to be restarted.
             registers.raw.orig_rax = u64::MAX;
-            self.request(libc::PTRACE_SETREGS, 0, (&raw const registers.raw) as usize)?;
+            self.write(&registers)?;
         }
         self.request(request, 0, 0)?;
         self.process.wait().map_err(|error| Error::system("wait for the guest's process", error))
+    }
+
+    /// Writes all registers up to `ss`; nobody changes those behind it, segment bases and data selectors.
+    fn write(&self, registers: &Registers) -> Result<(), Error> {
+        let raw = &registers.raw;
+        let result = self.request(libc::PTRACE_SETREGS, 0, std::ptr::from_ref(raw) as usize);
+        if !matches!(&result, Err(Error::System { error, .. }) if error.raw_os_error() == Some(libc::EIO)) {
+            return result;
+        }
+        // A guest can load bases and selectors that Linux takes from no debugger. So word by word.
+        let words = std::ptr::from_ref(raw).cast::<u64>();
+        (0..=offset_of!(libc::user_regs_struct, ss)).step_by(size_of::<u64>()).try_for_each(|offset| {
+            // SAFETY: the structure consists of words, and the offset lies inside it.
+            let word = unsafe { words.byte_add(offset).read() };
+            self.request(libc::PTRACE_POKEUSER, offset, word as usize)
+        })
     }
 
     /// Clears the trap flag, which the host has set to step. Linux hides its own trap flag, but not any
@@ -252,12 +268,12 @@ impl Backend for Ptrace {
 
     fn protect(&mut self, pages: Range<u64>, access: Access) -> Result<bool, Error> {
         let before = self.fetch()?;
-        let mut registers = Registers::start(stub::protect());
+        let mut registers = before;
+        registers.enter(stub::protect(), before.raw.rsp, crate::upcall::ENTRY_FLAGS);
         registers.raw.rax = libc::SYS_mprotect as u64;
         registers.raw.rdi = pages.start;
         registers.raw.rsi = pages.end - pages.start;
         registers.raw.rdx = process::protection(access);
-        (registers.raw.fs_base, registers.raw.gs_base) = (before.raw.fs_base, before.raw.gs_base);
         self.set(registers);
         let mut status = self.resume(libc::PTRACE_CONT)?;
         let result = loop {
