@@ -1,1 +1,208 @@
-//! (being written)
+//! Attacks: a guest that uses everything it can reach against the machine.
+//!
+//! What a guest does to itself is its own business. Nothing outside may happen, and the host goes on: it
+//! says what became of the guest, or the guest ends by itself.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::time::Duration;
+use vcpu_abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
+use vcpu_host::Outcome;
+use vcpu_tests::{BackendKind, Ended, Guest, again, on_every_backend, proc};
+
+fn attack(name: &str, backend: BackendKind) -> Guest {
+    Guest::new("guest-hostile", backend).arguments([name])
+}
+
+/// Runs an attack that says when it begins and when it is over, and compares what the system knows of its
+/// process before and after it. Gives what the guest printed in between.
+#[track_caller]
+fn nothing_changes_outside(name: &str, backend: BackendKind) -> String {
+    let mut live = attack(name, backend).start();
+    let mut output = BufReader::new(live.output.try_clone().unwrap());
+    let observe = |pid: i32| {
+        let status = ["Seccomp", "NoNewPrivs", "Threads", "TracerPid", "SigBlk", "SigIgn", "SigCgt"];
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let status = status.map(|field| proc::status(pid, field));
+        (proc::read(pid, "maps"), proc::read(pid, "limits"), open, status)
+    };
+    let mut text = String::new();
+    let mut until = |text: &mut String, end: &str| {
+        while !text.ends_with(end) && output.read_line(text).unwrap() > 0 {}
+    };
+    until(&mut text, "before\n");
+    let before = observe(live.pid);
+    live.input.write_all(b"x").unwrap();
+    text.clear();
+    until(&mut text, "after\n");
+    if !text.ends_with("after\n") {
+        panic!("after {text}, {}", live.end(b""));
+    }
+    text.truncate(text.len() - "after\n".len());
+    assert_eq!(before, observe(live.pid), "{text}");
+    live.input.write_all(b"x").unwrap();
+    live.end(b"").assert_output("");
+    text
+}
+
+fn no_system_call_is_carried_out(backend: BackendKind) {
+    assert_eq!(nothing_changes_outside("own-calls", backend), "0 wrong\n");
+}
+
+fn the_gates_system_calls_serve_nobody_else(backend: BackendKind) {
+    let text = nothing_changes_outside("gate-calls", backend);
+    assert!(text.ends_with("jumps\n0 wrong\n"), "{text}");
+}
+
+fn a_jump_to_any_byte_of_the_gate_does_no_harm(backend: BackendKind) {
+    nothing_changes_outside("gate-bytes", backend);
+}
+
+/// The guest must have been ended because of what it did to itself.
+#[track_caller]
+fn faulted(ended: &Ended, what: &str) {
+    assert!(matches!(ended.outcome, Outcome::Faulted(_)), "{what}: {ended}");
+    let text = ended.report().to_string();
+    assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{what}: {text:?}");
+}
+
+fn garbage_in_the_vcpu_page_ends_the_guest_and_not_the_host(backend: BackendKind) {
+    for byte in ["0", "0xff", "0x55", "0xaa", "0x80", "0x7f", "1", "2"] {
+        faulted(&attack("page-filled", backend).arguments([byte]).run(), byte);
+    }
+    for seed in 0..50 {
+        let seed = seed.to_string();
+        faulted(&attack("page-random", backend).arguments([&seed]).run(), &seed);
+    }
+}
+
+fn an_entry_vector_that_leads_nowhere_is_a_double_fault(backend: BackendKind) {
+    const FAR: u64 = 0xffff_8000_0000_0000;
+    let nowhere = [
+        0,
+        VCPU_PAGE,
+        GATE - 1,
+        GATE + PAGE_SIZE - 1,
+        TRAP_PAGE,
+        INFO_PAGE,
+        RAM_BASE - 1,
+        0x7fff_ffff_f000,
+        1 << 63,
+        FAR,
+        u64::MAX,
+    ];
+    for address in nowhere {
+        let address = format!("{address:#x}");
+        let ended = attack("entry", backend).arguments([&address]).run();
+        faulted(&ended, &address);
+        assert!(ended.report().sentence.starts_with("double fault: "), "{address}: {ended}");
+    }
+}
+
+fn an_entry_vector_inside_the_gate_does_no_harm(backend: BackendKind) {
+    for offset in 0..0x80 {
+        let address = format!("{:#x}", GATE + offset);
+        let ended = attack("entry", backend).arguments([&address]).run();
+        // In its registers there may be the number of any call, that of `exit` too.
+        assert!(matches!(ended.outcome, Outcome::Faulted(_) | Outcome::Exited(_)), "{address}: {ended}");
+    }
+}
+
+fn upcalls_without_end_are_ended_by_the_time_limit(backend: BackendKind) {
+    let limit = |config: &mut vcpu_host::Config| config.time_limit = Some(Duration::from_millis(100));
+    let ended = attack("endless-upcalls", backend).with(limit).run();
+    assert!(matches!(ended.outcome, Outcome::TimeLimit(_)), "{ended}");
+}
+
+fn the_trap_flag_is_the_guests_own(backend: BackendKind) {
+    attack("trap-flag", backend).run().assert_output("answer 0, stepped: true\n");
+}
+
+fn any_selector_can_be_loaded(backend: BackendKind) {
+    attack("selectors", backend).run().assert_output("survived, selectors were loaded: true\n");
+}
+
+fn any_segment_base_can_be_loaded(backend: BackendKind) {
+    let ended = attack("segment-bases", backend).run();
+    assert_eq!(ended.status(), 0, "{ended}");
+    assert!(matches!(ended.output_text(), "survived\n" | "not possible\n"), "{ended}");
+}
+
+fn a_fault_with_any_stack_pointer_is_the_guests_own(backend: BackendKind) {
+    let ended = attack("stack-pointers", backend).run();
+    assert_eq!(ended.status(), 0, "{ended}");
+    let caught = ["PageFault", "StackFault", "GeneralProtection"].map(|cause| format!(": Caught({cause})"));
+    let lines: Vec<_> = ended.output_text().lines().collect();
+    assert_eq!(lines.len(), 8, "{ended}");
+    for line in lines {
+        assert!(caught.iter().any(|caught| line.ends_with(caught)), "{line}");
+    }
+}
+
+fn a_fault_with_any_stack_pointer_can_be_reported(backend: BackendKind) {
+    let end = RAM_BASE + (64 << 20);
+    for address in [0, 1, GATE, 1 << 63, u64::MAX, u64::MAX - 7, RAM_BASE, RAM_BASE + 8, end, end + 4] {
+        let address = format!("{address:#x}");
+        let ended = attack("stack-pointer", backend).arguments([&address]).run();
+        faulted(&ended, &address);
+        let first = ended.report().backtrace[0].function.as_deref();
+        assert!(first.is_some_and(|name| name.ends_with("processor::push_at")), "{address}: {ended}");
+    }
+}
+
+fn changes_of_rights_without_end_harm_nobody(backend: BackendKind) {
+    let memory = |config: &mut vcpu_host::Config| config.memory = Some(1 << 30);
+    let ended = attack("protect-alternating", backend).with(memory).run();
+    ended.assert_output("thousands were changed: true; all can be written again\n");
+}
+
+fn output_that_nobody_reads_costs_the_host_nothing(backend: BackendKind) {
+    const MEBIBYTES: usize = 256;
+    const GROWTH_MAX: u64 = 8 << 20;
+    let test = "output_that_nobody_reads_costs_the_host_nothing::ptrace";
+    if again::is_other() {
+        // The guest's own memory does not count, so it is touched before.
+        let mut live = attack("flood", backend).arguments([MEBIBYTES.to_string()]).start();
+        let mut errors = BufReader::new(live.errors.try_clone().unwrap());
+        let mut hear = |expected: &str| {
+            let mut line = String::new();
+            errors.read_line(&mut line).unwrap();
+            assert_eq!(line, expected);
+        };
+        let this = std::process::id() as i32;
+        let own = || proc::size(this, "RssAnon") + proc::size(this, "RssFile");
+        hear("full\n");
+        let before = own();
+        hear("still full\n");
+        let check =
+            || assert!(own() < before + GROWTH_MAX, "{} kB before, {} kB now", before >> 10, own() >> 10);
+        check();
+        let mut bytes = vec![0; 1 << 20];
+        let mut left = MEBIBYTES << 20;
+        while left > 0 {
+            let count = live.output.read(&mut bytes).unwrap();
+            assert!(count > 0 && bytes[..count].iter().all(|byte| *byte == 0x55));
+            left -= count;
+        }
+        check();
+        assert_eq!(live.end(b"").status(), 0);
+        return;
+    }
+    again::run(test);
+}
+
+on_every_backend!(
+    no_system_call_is_carried_out,
+    the_gates_system_calls_serve_nobody_else,
+    a_jump_to_any_byte_of_the_gate_does_no_harm,
+    garbage_in_the_vcpu_page_ends_the_guest_and_not_the_host,
+    an_entry_vector_that_leads_nowhere_is_a_double_fault,
+    an_entry_vector_inside_the_gate_does_no_harm,
+    upcalls_without_end_are_ended_by_the_time_limit,
+    the_trap_flag_is_the_guests_own,
+    any_selector_can_be_loaded,
+    any_segment_base_can_be_loaded,
+    a_fault_with_any_stack_pointer_is_the_guests_own,
+    a_fault_with_any_stack_pointer_can_be_reported,
+    changes_of_rights_without_end_harm_nobody,
+    output_that_nobody_reads_costs_the_host_nothing,
+);

@@ -12,7 +12,7 @@ use libc::user_regs_struct;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::call::Access;
-use vcpu_abi::page::StateSaveArea;
+use vcpu_abi::page::{GENERAL_REGISTERS, StateSaveArea};
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,12 +125,16 @@ impl Registers {
     }
 
     /// The general registers in the order of the state save area.
-    pub fn general(&self) -> [u64; vcpu_abi::page::GENERAL_REGISTERS] {
-        let raw = &self.raw;
-        [
-            raw.r15, raw.r14, raw.r13, raw.r12, raw.r11, raw.r10, raw.r9, raw.r8, raw.rbp, raw.rdi, raw.rsi,
-            raw.rdx, raw.rcx, raw.rbx, raw.rax,
-        ]
+    pub fn general(&self) -> [u64; GENERAL_REGISTERS] {
+        let mut copy = *self;
+        copy.general_mut().map(|register| *register)
+    }
+
+    fn general_mut(&mut self) -> [&mut u64; GENERAL_REGISTERS] {
+        let user_regs_struct {
+            r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax, ..
+        } = &mut self.raw;
+        [r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax]
     }
 
     /// Writes them to the state save area.
@@ -146,29 +150,10 @@ impl Registers {
     /// Copies them from the state save area.
     pub(crate) fn load(ssa: &StateSaveArea) -> Registers {
         let mut registers = Registers::start(ssa.rip.load(Relaxed));
-        let raw = &mut registers.raw;
-        let slots = [
-            &mut raw.r15,
-            &mut raw.r14,
-            &mut raw.r13,
-            &mut raw.r12,
-            &mut raw.r11,
-            &mut raw.r10,
-            &mut raw.r9,
-            &mut raw.r8,
-            &mut raw.rbp,
-            &mut raw.rdi,
-            &mut raw.rsi,
-            &mut raw.rdx,
-            &mut raw.rcx,
-            &mut raw.rbx,
-            &mut raw.rax,
-        ];
-        for (slot, saved) in slots.into_iter().zip(&ssa.general) {
-            *slot = saved.load(Relaxed);
+        for (register, saved) in registers.general_mut().into_iter().zip(&ssa.general) {
+            *register = saved.load(Relaxed);
         }
-        raw.eflags = ssa.rflags.load(Relaxed);
-        raw.rsp = ssa.rsp.load(Relaxed);
+        (registers.raw.eflags, registers.raw.rsp) = (ssa.rflags.load(Relaxed), ssa.rsp.load(Relaxed));
         registers
     }
 

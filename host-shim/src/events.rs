@@ -17,7 +17,7 @@
 //! line first counts the kick and then looks what the thread does. One of the two sees the other.
 
 use crate::sys;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use vcpu_abi::page::EVENT_LINES;
@@ -45,6 +45,8 @@ pub(crate) struct Events {
     /// Counts kicks; the vCPU's thread sleeps on it. Private to the host, unlike the doorbell.
     kicks: AtomicU32,
     stop: AtomicBool,
+    /// Whether the guest's process was found to have ended.
+    gone: AtomicBool,
 }
 
 impl Events {
@@ -55,6 +57,7 @@ impl Events {
             activity: AtomicU32::new(Activity::Serving as u32),
             kicks: AtomicU32::new(0),
             stop: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -76,6 +79,22 @@ impl Events {
     /// Whether the guest's time is over.
     pub(crate) fn stopped(&self) -> bool {
         self.stop.load(SeqCst)
+    }
+
+    /// What becomes readable when the guest's process ends.
+    pub(crate) fn process(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Tells the vCPU's thread, which may sleep while its guest waits, that the process has ended.
+    pub(crate) fn process_ended(&self) {
+        self.gone.store(true, SeqCst);
+        self.kick();
+    }
+
+    /// Whether waiting makes no sense any more: the guest's time is over, or its process has ended.
+    pub(crate) fn over(&self) -> bool {
+        self.stopped() || self.gone.load(SeqCst)
     }
 
     fn kick(&self) {

@@ -8,71 +8,63 @@ use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::info::{Features, InfoPage, StringList};
 use vcpu_abi::layout::INFO_SIZE_MAX;
 
-/// The information page and the strings behind it, as bytes.
-///
-/// # Errors
-///
-/// If the strings are too long or cannot be strings of the list.
-pub(crate) fn area(
-    ram_size: u64,
-    clock: &Clock,
-    arguments: &[Vec<u8>],
-    environment: &[(Vec<u8>, Vec<u8>)],
-) -> Result<Vec<u8>, Error> {
-    let mut strings: Vec<u8> = Vec::new();
-    let refuse = |bytes: &[u8]| Error::BadArgument(String::from_utf8_lossy(bytes).into_owned());
-    for argument in arguments {
-        if argument.contains(&0) {
-            return Err(refuse(argument));
+/// Arguments and environment, as they lie behind the information page.
+#[derive(Debug)]
+pub(crate) struct Strings {
+    pub(crate) bytes: Vec<u8>,
+    arguments_length: usize,
+}
+
+/// Bytes before the strings.
+pub(crate) const HEADER: usize = size_of::<InfoPage>();
+
+impl Strings {
+    /// Joins arguments and variables, each ended by a zero byte.
+    ///
+    /// # Errors
+    ///
+    /// If they are too long, or cannot be strings of such a list.
+    pub(crate) fn new(arguments: &[Vec<u8>], environment: &[(Vec<u8>, Vec<u8>)]) -> Result<Strings, Error> {
+        let refuse = |bytes: &[u8]| Error::BadArgument(String::from_utf8_lossy(bytes).into_owned());
+        if let Some(bad) = arguments.iter().find(|argument| argument.contains(&0)) {
+            return Err(refuse(bad));
         }
-        strings.extend(argument);
-        strings.push(0);
-    }
-    let arguments_length = strings.len();
-    for (name, value) in environment {
-        if name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0) {
-            return Err(refuse(name));
+        let is_bad = |(name, value): &&(Vec<u8>, Vec<u8>)| {
+            name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0)
+        };
+        if let Some((bad, _)) = environment.iter().find(is_bad) {
+            return Err(refuse(bad));
         }
-        strings.extend([name, &b"="[..], value, &b"\0"[..]].concat());
+        let mut bytes: Vec<u8> =
+            arguments.iter().flat_map(|argument| [argument, &b"\0"[..]].concat()).collect();
+        let arguments_length = bytes.len();
+        bytes.extend(environment.iter().flat_map(|(name, value)| [name, &b"="[..], value, b"\0"].concat()));
+        let room = INFO_SIZE_MAX as usize - HEADER;
+        if bytes.len() > room {
+            return Err(Error::ArgumentsTooLong { size: bytes.len(), room });
+        }
+        Ok(Strings { bytes, arguments_length })
     }
-    let header = size_of::<InfoPage>();
-    let room = INFO_SIZE_MAX as usize - header;
-    if strings.len() > room {
-        return Err(Error::ArgumentsTooLong { size: strings.len(), room });
-    }
+}
+
+/// The information page.
+pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage {
     let mut features = Features::empty();
     features.set(Features::TSC_CLOCK, clock.parameters().is_some());
     features.set(Features::FSGSBASE, has_fsgsbase());
-    let parameters = clock.parameters().unwrap_or_default();
     let wall_clock = sys::clock(libc::CLOCK_REALTIME);
     let list =
-        |from: usize, to: usize| StringList { offset: (header + from) as u32, length: (to - from) as u32 };
-    let page = InfoPage {
+        |from: usize, to: usize| StringList { offset: (HEADER + from) as u32, length: (to - from) as u32 };
+    InfoPage {
         version: INTERFACE_VERSION,
         features: features.bits(),
         ram_size,
-        clock: parameters,
+        clock: clock.parameters().unwrap_or_default(),
         // Virtual time begins at a fixed moment, so that runs are equal.
         wall_clock_base: if clock.is_virtual() { 0 } else { wall_clock.saturating_sub(clock.now()) },
-        arguments: list(0, arguments_length),
-        environment: list(arguments_length, strings.len()),
-    };
-    let mut area = Vec::with_capacity(header + strings.len());
-    area.extend(page.version.to_le_bytes());
-    area.extend(page.features.to_le_bytes());
-    area.extend(page.ram_size.to_le_bytes());
-    area.extend(page.clock.counter_base.to_le_bytes());
-    area.extend(page.clock.multiplier.to_le_bytes());
-    area.extend(page.clock.shift.to_le_bytes());
-    area.extend(page.clock.reserved.to_le_bytes());
-    area.extend(page.wall_clock_base.to_le_bytes());
-    for list in [page.arguments, page.environment] {
-        area.extend(list.offset.to_le_bytes());
-        area.extend(list.length.to_le_bytes());
+        arguments: list(0, strings.arguments_length),
+        environment: list(strings.arguments_length, strings.bytes.len()),
     }
-    debug_assert_eq!(area.len(), header);
-    area.extend(strings);
-    Ok(area)
 }
 
 /// Whether processor and kernel let user code use `rdfsbase` and its kin.
@@ -87,19 +79,21 @@ fn has_fsgsbase() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ClockMode;
 
-    fn make(arguments: &[&[u8]], environment: &[(&[u8], &[u8])]) -> Result<Vec<u8>, Error> {
+    fn make(arguments: &[&[u8]], environment: &[(&[u8], &[u8])]) -> Result<Strings, Error> {
         let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_vec()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        area(1 << 20, &Clock::start(ClockMode::Virtual), &arguments, &environment)
+        Strings::new(&arguments, &environment)
     }
 
     #[test]
     fn strings_follow_the_page_in_the_order_given() {
-        let area = make(&[b"a", b""], &[(b"N", b"v")]).unwrap();
-        assert_eq!(&area[size_of::<InfoPage>()..], b"a\0\0N=v\0");
+        let strings = make(&[b"a", b""], &[(b"N", b"v")]).unwrap();
+        assert_eq!(strings.bytes, b"a\0\0N=v\0");
+        let page = page(1 << 20, &Clock::start(crate::ClockMode::Virtual), &strings);
+        assert_eq!((page.arguments.offset, page.arguments.length), (64, 3));
+        assert_eq!((page.environment.offset, page.environment.length), (67, 4));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! them: the vCPU page, the text and the RAM.
 
 use crate::image::Image;
+use crate::information::HEADER;
 use crate::memory::{self, GuestMemory};
 use crate::stub::{self, Script};
 use crate::sys::{self, Mapping};
@@ -15,6 +16,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use vcpu_abi::call::Access;
+use vcpu_abi::info::InfoPage;
 use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
 use vcpu_abi::page::VcpuPage;
 
@@ -26,15 +28,15 @@ pub(crate) struct MachinePages {
 }
 
 impl MachinePages {
-    /// Makes the pages; `information` is the information page with what follows it.
-    pub(crate) fn new(information: &[u8]) -> io::Result<MachinePages> {
-        let length = PAGE_SIZE + (information.len() as u64).next_multiple_of(PAGE_SIZE);
+    /// Makes the pages, with `strings` behind the information page.
+    pub(crate) fn new(strings: &[u8]) -> io::Result<MachinePages> {
+        let length = PAGE_SIZE + ((HEADER + strings.len()) as u64).next_multiple_of(PAGE_SIZE);
         assert!(length <= PAGE_SIZE + INFO_SIZE_MAX);
         let file = sys::memfd(c"vcpu-machine", length, false)?;
         sys::seal(&file, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
         let mapping = Mapping::new(file.as_fd(), length as usize, true)?;
         let pages = MachinePages { file, mapping };
-        pages.write(PAGE_SIZE as usize, information);
+        pages.write(PAGE_SIZE as usize + HEADER, strings);
         Ok(pages)
     }
 
@@ -44,9 +46,12 @@ impl MachinePages {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.mapping.pointer().add(at), bytes.len()) };
     }
 
-    /// Replaces the information area by one of the same size; the guest does not run yet.
-    pub(crate) fn set_information(&self, information: &[u8]) {
-        self.write(PAGE_SIZE as usize, information);
+    /// Writes the information page; the guest does not run yet.
+    pub(crate) fn set_information(&self, page: InfoPage) {
+        // SAFETY: the structure consists of integers without padding between them, as its layout
+        // assertions say.
+        let bytes: [u8; HEADER] = unsafe { std::mem::transmute(page) };
+        self.write(PAGE_SIZE as usize, &bytes);
     }
 
     /// The vCPU page.

@@ -2,10 +2,13 @@
 
 use crate::backend::Registers;
 use crate::unwind::Frame;
+use crate::upcall::Exception;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use vcpu_abi::cause::Cause;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, TRAP_PAGE};
-use vcpu_abi::page::GENERAL_REGISTER_NAMES;
+use vcpu_abi::page::{GENERAL_REGISTER_NAMES, StateSaveArea};
 
 /// How a guest ended.
 #[derive(Clone, Debug)]
@@ -94,6 +97,36 @@ impl Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+/// The sentence for an exception while the guest took none.
+pub(crate) fn double_fault(exception: Exception, registers: &Registers) -> String {
+    format!("double fault: {}, while the guest took no exceptions", describe(exception, registers))
+}
+
+/// The sentence for the exception that the state save area describes, and the registers there.
+pub(crate) fn unhandled(ssa: &StateSaveArea, message: &str) -> (String, Registers) {
+    let registers = Registers::load(ssa);
+    let what = match Cause::from_number(ssa.cause.load(Relaxed)) {
+        Some(cause) => {
+            let exception = Exception { cause, address: ssa.fault_address.load(Relaxed), error_code: 0 };
+            describe(exception, &registers)
+        }
+        None => "an exception without a known cause".to_owned(),
+    };
+    let colon = if message.is_empty() { "" } else { ": " };
+    (format!("the guest did not handle {what}{colon}{message}"), registers)
+}
+
+/// Cause, address and instruction of an exception.
+fn describe(exception: Exception, registers: &Registers) -> String {
+    let rip = registers.raw.rip;
+    match exception.cause {
+        Cause::PageFault => {
+            format!("page fault at address {:#x} (instruction at {rip:#x})", exception.address)
+        }
+        cause => format!("{cause} (instruction at {rip:#x})"),
     }
 }
 

@@ -6,19 +6,17 @@ use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
 use crate::events::Events;
 use crate::image::Image;
-use crate::information;
+use crate::information::{self, Strings};
 use crate::memory::GuestMemory;
 use crate::process::{self, MachinePages};
 use crate::report::{self, Outcome, Report};
 use crate::timers::Timers;
-use crate::upcall::{self, Delivery, Exception, Interruption};
+use crate::upcall::{self, Delivery, Interruption};
 use crate::{Error, sys, unwind};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use vcpu_abi::call::{Access, Call, Error as CallError, NEVER, STREAM_ERRORS, STREAM_INPUT, STREAM_OUTPUT};
-use vcpu_abi::cause::Cause;
 use vcpu_abi::layout::PAGE_SIZE;
 use vcpu_abi::page::{EVENT_LINES, State, Sticky};
 
@@ -129,13 +127,9 @@ impl<'i> Sandbox<'i> {
         let streams =
             [Stream::input(streams.input), Stream::output(streams.output), Stream::output(streams.errors)];
         let pinned = if config.pin { Pinned::here() } else { None };
-        // The information page needs the clock, which is best started last; so it is written again.
-        let information =
-            |clock: &Clock| information::area(size, clock, &config.arguments, &config.environment);
-        let pages = Arc::new(
-            MachinePages::new(&information(&Clock::start(ClockMode::Virtual))?)
-                .map_err(setup("make the machine's pages"))?,
-        );
+        let strings = Strings::new(&config.arguments, &config.environment)?;
+        let pages = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
+        let pages = Arc::new(pages);
         let process = process::start(image, &memory, &pages)?;
         let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
         let events = Arc::new(Events::new(pages.clone(), pidfd));
@@ -146,7 +140,7 @@ impl<'i> Sandbox<'i> {
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
         let clock = Clock::start(config.clock);
-        pages.set_information(&information(&clock)?);
+        pages.set_information(information::page(size, &clock, &strings));
         let backend = match config.backend {
             BackendKind::Auto | BackendKind::Ptrace => Ptrace::new(process, image.entry()),
         };
@@ -268,10 +262,7 @@ impl<'i> Sandbox<'i> {
             }
             Delivery::Deferred => Ok(None),
             Delivery::DoubleFault(exception) => {
-                let mut sentence = "double fault: ".to_owned();
-                describe(&mut sentence, exception, registers.raw.rip);
-                sentence.push_str(", while the guest took no exceptions");
-                let report = self.report_at(sentence, registers);
+                let report = self.report_at(report::double_fault(exception, &registers), registers);
                 Ok(Some(Outcome::Faulted(report)))
             }
         }
@@ -302,7 +293,10 @@ impl<'i> Sandbox<'i> {
                 Err(error) => Err(error),
             },
             Call::Fault => match self.message(a, b) {
-                Ok(message) => return Ok(Flow::End(Outcome::Faulted(self.fault_report(&message)))),
+                Ok(message) => {
+                    let (sentence, registers) = report::unhandled(&self.pages.vcpu().ssa, &message);
+                    return Ok(Flow::End(Outcome::Faulted(self.report_at(sentence, registers))));
+                }
                 Err(error) => Err(error),
             },
             Call::ConsoleWrite if matches!(a, STREAM_OUTPUT | STREAM_ERRORS) => {
@@ -353,7 +347,7 @@ impl<'i> Sandbox<'i> {
         let page = self.pages.vcpu();
         page.state.fetch_or(State::IRQ.bits(), Relaxed);
         loop {
-            if self.events.stopped() {
+            if self.events.over() {
                 return Ok(Flow::Continue);
             }
             let kicked = self.events.kicked(&mut self.seen) && page.pending.load(Relaxed) != 0;
@@ -368,6 +362,7 @@ impl<'i> Sandbox<'i> {
             if self.clock.is_virtual() && self.timers.pass(&self.clock, deadline) {
                 continue;
             }
+            self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))?;
             let until = deadline.map(|deadline| self.clock.to_host(deadline));
             self.events.sleep(self.seen, until);
         }
@@ -410,34 +405,6 @@ impl<'i> Sandbox<'i> {
         let backtrace = unwind::backtrace(self.image, &self.memory, &registers);
         Report { sentence, registers: Some(Box::new(registers)), backtrace }
     }
-
-    /// A report of the exception that the state save area describes.
-    fn fault_report(&self, message: &str) -> Report {
-        let ssa = &self.pages.vcpu().ssa;
-        let registers = Registers::load(ssa);
-        let mut sentence = "the guest did not handle ".to_owned();
-        match Cause::from_number(ssa.cause.load(Relaxed)) {
-            Some(cause) => {
-                let exception = Exception { cause, address: ssa.fault_address.load(Relaxed), error_code: 0 };
-                describe(&mut sentence, exception, registers.raw.rip);
-            }
-            None => sentence.push_str("an exception without a known cause"),
-        }
-        if !message.is_empty() {
-            let _ = write!(sentence, ": {message}");
-        }
-        self.report_at(sentence, registers)
-    }
-}
-
-/// Appends cause, address and instruction of an exception.
-fn describe(sentence: &mut String, exception: Exception, rip: u64) {
-    // Writing to a string cannot fail.
-    let _ = match exception.cause {
-        Cause::PageFault => write!(sentence, "page fault at address {:#x}", exception.address),
-        cause => write!(sentence, "{cause}"),
-    };
-    let _ = write!(sentence, " (instruction at {rip:#x})");
 }
 
 /// Keeps this thread, and the children it makes, on one core until dropped.

@@ -1,6 +1,6 @@
-//! What happens by itself: timers, the time limit, and streams that become ready.
+//! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
 //!
-//! A sandbox that sets a timer, finds a stream not ready or has a time limit gets one thread, which
+//! A sandbox that sets a timer, finds a stream not ready, waits or has a time limit gets one thread, which
 //! sleeps in `poll` and raises lines. It runs on the same core as the vCPU's thread if that is pinned:
 //! waking another core is what costs most.
 
@@ -54,9 +54,11 @@ impl Shared {
 
     /// The thread's life.
     fn serve(&self) {
+        // Until it has ended; `poll` ignores negative numbers.
+        let mut process = self.events.process().as_raw_fd();
         loop {
-            let mut fds =
-                vec![wish(self.timer.as_raw_fd(), libc::POLLIN), wish(self.bell.as_raw_fd(), libc::POLLIN)];
+            let own = [self.timer.as_raw_fd(), self.bell.as_raw_fd(), process];
+            let mut fds = own.map(|fd| wish(fd, libc::POLLIN)).to_vec();
             {
                 let wishes = self.wishes();
                 if wishes.end {
@@ -75,8 +77,13 @@ impl Shared {
             if fds[1].revents != 0 {
                 sys::drain(self.bell.as_fd());
             }
-            let ready = |stream: RawFd| fds[2..].iter().any(|fd| fd.fd == stream && fd.revents != 0);
-            if fds[2..].iter().any(|fd| fd.revents != 0) {
+            if fds[2].revents != 0 {
+                process = -1;
+                self.events.process_ended();
+            }
+            let streams = &fds[own.len()..];
+            let ready = |stream: RawFd| streams.iter().any(|fd| fd.fd == stream && fd.revents != 0);
+            if streams.iter().any(|fd| fd.revents != 0) {
                 self.wishes().streams.retain(|(stream, _)| !ready(*stream));
                 self.events.raise(CONSOLE_LINE);
             }
@@ -164,7 +171,8 @@ impl Timers {
         true
     }
 
-    fn ensure_thread(&mut self) -> io::Result<()> {
+    /// Makes sure that somebody looks after all this while the vCPU's thread sleeps.
+    pub(crate) fn ensure_thread(&mut self) -> io::Result<()> {
         if self.thread.is_none() {
             let shared = self.shared.clone();
             let name = "vcpu-timers".to_owned();

@@ -14,7 +14,7 @@ use gimli::{
 };
 use object::{File, Object, ObjectSection};
 use std::io::Read;
-use vcpu_abi::layout::{GATE, PAGE_SIZE};
+use vcpu_abi::layout::{GATE, IMAGE_END_MAX, PAGE_SIZE};
 
 /// One function of a backtrace; an inlined function is a frame of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,9 @@ fn context<'a>(elf: &File<'a>) -> Option<Context<Slice<'a>>> {
 /// The functions at an address, innermost first; one without a name if nothing is known.
 fn functions(names: Option<&Context<Slice<'_>>>, elf: &File<'_>, address: u64, lookup: u64) -> Vec<Frame> {
     let mut found = Vec::new();
-    if let Some(names) = names
+    // An address is the guest's word, and the library adds to it.
+    if lookup < IMAGE_END_MAX
+        && let Some(names) = names
         && let Ok(mut frames) = names.find_frames(lookup).skip_all_loads()
     {
         while let Ok(Some(frame)) = frames.next() {

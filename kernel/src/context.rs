@@ -220,6 +220,8 @@ unsafe extern "C" fn resume() -> ! {
         "vcpu_resume_end:",
         //    ... and behind it, take what is pending as an upcall would and begin anew.
         "mov rsp, [{entry_sp}]",
+        "ldmxcsr [rip + {mxcsr}]",
+        "fninit",
         "call {pending}",
         "mov rdi, rax",
         "jmp {resume}",
@@ -233,6 +235,7 @@ unsafe extern "C" fn resume() -> ! {
         entry_sp = const ENTRY_SP,
         irq = const State::IRQ.bits(),
         event_pending = const Sticky::EVENT_PENDING.bits(),
+        mxcsr = sym extended::DEFAULT_MXCSR,
         pending = sym upcall::pending,
         resume = sym resume,
     )

@@ -6,7 +6,7 @@
 //! makes an upcall.
 
 use crate::{call, machine};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vcpu_abi::call::Error;
 use vcpu_abi::page::{EVENT_LINES, State, Sticky};
 
@@ -19,10 +19,15 @@ static HANDLERS: [AtomicUsize; EVENT_LINES as usize] = [const { AtomicUsize::new
 /// Lines that were raised, have no handler and were not asked for yet.
 static RAISED: AtomicU64 = AtomicU64::new(0);
 
+/// Whether a handler runs, of an event or of an exception. It must not turn events on: an upcall would
+/// begin on the stack that the handler stands on.
+static HANDLING: AtomicBool = AtomicBool::new(false);
+
 /// Sets the handler of a line, or removes it. Gives what was there before.
 ///
 /// The handler runs on the upcall stack (32 KiB) with events off, between two instructions of the
-/// program; what it shares with the program must bear that. A fault in it ends the guest.
+/// program; what it shares with the program must bear that. It cannot wait: [`enable`] and [`wait_until`],
+/// and so printing to a full pipe, panic in it. A fault in it ends the guest.
 ///
 /// # Panics
 ///
@@ -49,8 +54,13 @@ pub fn take(line: u32) -> bool {
 }
 
 /// Turns events on, and takes those that came while they were off.
+///
+/// # Panics
+///
+/// In a handler.
 #[inline]
 pub fn enable() {
+    assert!(!HANDLING.load(Relaxed), "a handler tried to turn events on, or to wait");
     let page = machine::page();
     loop {
         page.state.store((State::EXCEPTIONS | State::IRQ).bits(), Relaxed);
@@ -89,7 +99,12 @@ pub fn without<R>(action: impl FnOnce() -> R) -> R {
 /// Sleeps until `condition` holds or the clock has reached `deadline` (ns). Gives whether it holds.
 ///
 /// `condition` is asked with events off, again after each event. Events are on afterwards.
+///
+/// # Panics
+///
+/// In a handler.
 pub fn wait_until(deadline: Option<u64>, mut condition: impl FnMut() -> bool) -> bool {
+    assert!(!HANDLING.load(Relaxed), "a handler tried to wait");
     loop {
         disable();
         let holds = condition();
@@ -116,10 +131,18 @@ pub(crate) fn take_pending() {
         let line = lines.trailing_zeros();
         lines &= lines - 1;
         match to_handler(HANDLERS[line as usize].load(Relaxed)) {
-            Some(handler) => handler(),
+            Some(handler) => handling(handler),
             None => drop(RAISED.fetch_or(1 << line, Relaxed)),
         }
     }
+}
+
+/// Runs a handler, of which one runs at a time.
+pub(crate) fn handling<R>(handler: impl FnOnce() -> R) -> R {
+    HANDLING.store(true, Relaxed);
+    let result = handler();
+    HANDLING.store(false, Relaxed);
+    result
 }
 
 /// Keeps the compiler from moving memory accesses across. An upcall runs on the same processor, so it

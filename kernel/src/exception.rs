@@ -1,7 +1,7 @@
 //! Exceptions: faults of the program itself, which its kernel sees first.
 
-use crate::boot;
 use crate::context::Context;
+use crate::{boot, event};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vcpu_abi::cause::Cause;
 
@@ -45,7 +45,7 @@ pub(crate) fn raise(mut exception: Exception<'_>) {
     if number != 0 {
         // SAFETY: every number but 0 in `HANDLER` came from a handler.
         let handler = unsafe { core::mem::transmute::<usize, Handler>(number) };
-        if handler(&mut exception) == Verdict::Resume {
+        if event::handling(|| handler(&mut exception)) == Verdict::Resume {
             return;
         }
     }

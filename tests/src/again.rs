@@ -7,7 +7,6 @@
 //! use vcpu_tests::again;
 //!
 //! # fn work() -> ! { loop {} }
-//! #[test]
 //! fn the_test() {
 //!     if again::is_other() {
 //!         work();
@@ -42,4 +41,15 @@ pub fn start(test: &str) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .expect("this program can be started again")
+}
+
+/// Runs the other process for the test with this full name to its end.
+///
+/// # Panics
+///
+/// If the test fails there.
+#[track_caller]
+pub fn run(test: &str) {
+    let output = start(test).wait_with_output().expect("the other process ends");
+    assert!(output.status.success(), "in the other process: {}", String::from_utf8_lossy(&output.stdout));
 }

@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "faults",
     "gunzip",
     "guest-arguments",
     "guest-events",
     "guest-hostile",
     "guest-instructions",
+    "guest-kernel",
     "guest-registers",
     "guest-reports",
     "hello",

@@ -58,7 +58,7 @@ fn calls(count: &str, call: impl Fn()) -> u8 {
     let parameters = &machine::info().clock;
     let mut lines = String::new();
     for time in ticks {
-        let scaled = u128::from(time) * u128::from(parameters.multiplier) >> parameters.shift;
+        let scaled = (u128::from(time) * u128::from(parameters.multiplier)) >> parameters.shift;
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{scaled}");
     }

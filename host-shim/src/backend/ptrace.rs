@@ -16,7 +16,6 @@ use crate::process::{self, Process};
 use crate::upcall::Exception;
 use crate::{Error, stub, sys};
 use libc::{c_int, c_uint};
-use std::io;
 use std::mem::offset_of;
 use std::ops::Range;
 use vcpu_abi::call::Access;
@@ -291,16 +290,5 @@ impl Backend for Ptrace {
         };
         self.set(before);
         Ok(result == 0)
-    }
-}
-
-impl Ptrace {
-    /// Whether the process still exists; for tests and error messages.
-    ///
-    /// # Errors
-    ///
-    /// If it does not.
-    pub fn probe(&self) -> io::Result<()> {
-        sys::pidfd_send_signal(self.process.pidfd(), 0)
     }
 }

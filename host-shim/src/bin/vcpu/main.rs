@@ -5,7 +5,7 @@
 //! | [`status`] | the exit statuses, and the failure that carries one |
 //! | [`output`] | what is said to the user, and how |
 //! | [`program`] | which image or app is meant, and how it becomes an image |
-//! | [`run`], [`build`], [`info`], [`new`], [`bench`] | one command each, with its arguments and help |
+//! | [`run`], [`build`], [`info`], [`new`], [`mod@bench`] | one command each, with its arguments and help |
 
 mod bench;
 mod build;

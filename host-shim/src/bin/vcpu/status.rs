@@ -33,7 +33,7 @@ macro_rules! help {
 Exit status:
   0-255  the guest's own, from `vcpu run`; 0 if any other command is done
     101  the guest panicked
-    123  the guest faulted: an exception that it did not handle, or a call it may not make
+    123  the guest faulted: an exception that it did not handle
     124  the guest ran into its --time-limit
     125  vcpu itself failed: wrong usage, an app that cannot be built, no right to use ptrace
     126  the image cannot be run: missing, damaged, of another interface version, too large"

@@ -28,6 +28,7 @@ fn main() -> u8 {
     let number = arguments.get(1).map_or(0, |text| number(text));
     match arguments.first().map(String::as_str) {
         Some("gate-calls") => gate::calls(),
+        Some("own-calls") => gate::own_calls(),
         Some("gate-bytes") => gate::bytes(),
         Some("page-filled") => page::filled(number as u8),
         Some("page-random") => page::random(number),

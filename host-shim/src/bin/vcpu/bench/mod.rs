@@ -24,7 +24,9 @@ use crate::output;
 use crate::status::{Failure, Status};
 use figure::Figure;
 use site::Site;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 /// Measure what a virtual CPU costs
 #[derive(Debug, clap::Args)]
@@ -99,6 +101,7 @@ impl Group {
 
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let groups = groups(&arguments.groups)?;
+    let mut json = arguments.json.map(|path| Destination::open(&path)).transpose()?;
     let apps: Vec<_> = groups.iter().filter_map(|group| group.app()).collect();
     let site = Site::prepare(apps)?;
     let mut figures = Vec::new();
@@ -107,12 +110,35 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     }
     drop(site.progress);
     output::answer(format!("{}\n{}", site.machine, figure::table(&figures)).as_bytes())?;
-    if let Some(path) = arguments.json {
-        std::fs::write(&path, figure::json(&figures)).map_err(|error| {
-            Failure::runner(format_args!("cannot write {}: {error}; name another file", path.display()))
-        })?;
+    if let Some(json) = &mut json {
+        json.write(figure::json(&figures).as_bytes())?;
     }
     Ok(Status::Guest(0))
+}
+
+/// The file that gets the figures. It is opened before anything is measured, so that nobody waits in
+/// vain, and loses what was in it only when there is something new.
+struct Destination {
+    path: PathBuf,
+    file: File,
+}
+
+impl Destination {
+    fn open(path: &Path) -> Result<Destination, Failure> {
+        let file = File::options().create(true).truncate(false).write(true).open(path);
+        let file = file.map_err(|error| Destination::failure(path, &error))?;
+        Ok(Destination { path: path.into(), file })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        // What cannot be cut short, such as a pipe, holds nothing old either.
+        let _ = self.file.set_len(0);
+        self.file.write_all(bytes).map_err(|error| Destination::failure(&self.path, &error))
+    }
+
+    fn failure(path: &Path, error: &io::Error) -> Failure {
+        Failure::runner(format_args!("cannot write {}: {error}; name another file", path.display()))
+    }
 }
 
 /// The groups of these names, each once and in the usual order; all if there is no name.

@@ -30,7 +30,6 @@ impl Site {
             .map_err(|error| Failure::runner(format_args!("cannot tell where vcpu itself is: {error}")))?;
         apps.sort();
         apps.dedup();
-        progress.show("preparing");
         let crates = carried::unpack_guest().map_err(Failure::runner)?;
         let options =
             Options { manifest_dir: Some(crates.clone()), quiet: !progress.shown, ..Options::default() };

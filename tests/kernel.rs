@@ -1,0 +1,30 @@
+//! What the kernel offers to a program, tried from inside (tests/guests/kernel).
+
+use vcpu_host::Outcome;
+use vcpu_tests::{BackendKind, Guest, on_every_backend};
+
+fn memory_functions_agree_with_byte_by_byte_models(backend: BackendKind) {
+    let ended = Guest::new("guest-kernel", backend).arguments(["memory"]).run();
+    assert_eq!(ended.output_text(), "all memory functions agree with their models\n", "{ended}");
+}
+
+fn blocks_keep_their_content_running_out_is_an_error_and_nothing_leaks(backend: BackendKind) {
+    let ended = Guest::new("guest-kernel", backend).arguments(["heap"]).run();
+    // Of 4 MiB a little is the image.
+    let output = ended.output_text();
+    let blocks: usize = output.split(' ').next().and_then(|word| word.parse().ok()).expect("a number");
+    assert!((30..=42).contains(&blocks), "{ended}");
+    assert!(output.ends_with("; leaked 0\n"), "{ended}");
+}
+
+fn a_handler_that_waits_is_a_panic_and_not_a_broken_stack(backend: BackendKind) {
+    let ended = Guest::new("guest-kernel", backend).arguments(["wait-in-handler"]).run();
+    let Outcome::Panicked(report) = &ended.outcome else { panic!("{ended}") };
+    assert!(report.sentence.contains("a handler tried to wait"), "{ended}");
+}
+
+on_every_backend!(
+    memory_functions_agree_with_byte_by_byte_models,
+    blocks_keep_their_content_running_out_is_an_error_and_nothing_leaks,
+    a_handler_that_waits_is_a_panic_and_not_a_broken_stack,
+);
