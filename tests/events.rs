@@ -96,6 +96,8 @@ fn no_raised_line_is_lost_and_none_comes_twice(backend: BackendKind) {
     let mut live = scenario("acknowledge", backend).start();
     let lines = live.lines.clone();
     let mut output = live.output.try_clone().unwrap();
+    let mut ready = [0; 6];
+    output.read_exact(&mut ready).unwrap();
     thread::scope(|scope| {
         let mut tell = HashMap::new();
         for line in 0..LINES {

@@ -58,7 +58,7 @@ fn first() -> Reading {
 fn read() -> Reading {
     let attempt = |_| {
         let before = counter();
-        let nanoseconds = sys::clock(libc::CLOCK_MONOTONIC);
+        let nanoseconds = sys::monotonic();
         let after = counter();
         (after - before, Reading { counter: before + (after - before) / 2, nanoseconds })
     };
@@ -87,7 +87,7 @@ impl Clock {
                 shift: SHIFT,
                 reserved: 0,
             }),
-            ClockMode::Real => Clock::Monotonic { base: sys::clock(libc::CLOCK_MONOTONIC) },
+            ClockMode::Real => Clock::Monotonic { base: sys::monotonic() },
         }
     }
 
@@ -107,14 +107,14 @@ impl Clock {
                 let product = (u128::from(ticks) * u128::from(parameters.multiplier)) >> parameters.shift;
                 u64::try_from(product).unwrap_or(u64::MAX)
             }
-            Clock::Monotonic { base } => sys::clock(libc::CLOCK_MONOTONIC) - base,
+            Clock::Monotonic { base } => sys::monotonic() - base,
             Clock::Virtual(now) => now.load(Relaxed),
         }
     }
 
     /// The moment of the host's monotonic clock at which this one reaches `deadline`.
     pub(crate) fn to_host(&self, deadline: u64) -> u64 {
-        sys::clock(libc::CLOCK_MONOTONIC).saturating_add(deadline.saturating_sub(self.now()))
+        sys::monotonic().saturating_add(deadline.saturating_sub(self.now()))
     }
 
     /// Lets virtual time pass up to `deadline`; other clocks pass by themselves.

@@ -6,8 +6,11 @@
 //! so a guest cannot make the host grow.
 
 use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use vcpu_abi::call::Error;
 
 /// Most bytes that one call moves; the rest is a short count.
@@ -66,54 +69,52 @@ enum Manner {
 /// One stream of a guest.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     manner: Manner,
-    direction: libc::c_short,
+    direction: PollFlags,
 }
 
 impl Stream {
     /// A stream to read from.
     pub(crate) fn input(file: OwnedFd) -> Stream {
-        Self::new(file, libc::O_RDONLY, libc::POLLIN)
+        Self::new(file, OFlags::RDONLY, PollFlags::IN)
     }
 
     /// A stream to write to.
     pub(crate) fn output(file: OwnedFd) -> Stream {
-        Self::new(file, libc::O_WRONLY, libc::POLLOUT)
+        Self::new(file, OFlags::WRONLY, PollFlags::OUT)
     }
 
-    fn new(file: OwnedFd, mode: libc::c_int, direction: libc::c_short) -> Stream {
-        let kind = kind(file.as_fd());
-        if kind == libc::S_IFREG {
-            return Stream { file, manner: Manner::Direct, direction };
-        }
-        if kind == libc::S_IFSOCK {
-            return Stream { file, manner: Manner::Socket, direction };
-        }
-        match reopen(file.as_fd(), mode) {
-            Some(own) => Stream { file: own, manner: Manner::Direct, direction },
-            None => Stream { file, manner: Manner::Cautious, direction },
-        }
+    fn new(file: OwnedFd, mode: OFlags, direction: PollFlags) -> Stream {
+        let kind = rustix::fs::fstat(&file).map(|status| FileType::from_raw_mode(status.st_mode));
+        let (file, manner) = match kind {
+            Ok(FileType::RegularFile) => (file, Manner::Direct),
+            Ok(FileType::Socket) => (file, Manner::Socket),
+            _ => match reopen(&file, mode) {
+                Ok(own) => (own, Manner::Direct),
+                Err(_) => (file, Manner::Cautious),
+            },
+        };
+        Stream { file: Arc::new(file), manner, direction }
     }
 
     /// The descriptor and what to poll it for, to know when it is worth another try.
-    pub(crate) fn readiness(&self) -> (RawFd, libc::c_short) {
-        (self.file.as_raw_fd(), self.direction)
+    pub(crate) fn readiness(&self) -> Readiness {
+        Readiness { file: self.file.clone(), events: self.direction }
     }
 
     /// Moves up to `length` bytes between the stream and memory that the caller vouches for.
     pub(crate) fn transfer(&self, memory: *mut u8, length: u64) -> Result<u64, Error> {
         let mut length = length.min(TRANSFER_MAX);
         if self.manner == Manner::Cautious {
-            let (fd, events) = self.readiness();
-            let mut fds = [libc::pollfd { fd, events, revents: 0 }];
-            if sys::poll(&mut fds, 0).map_err(|_| Error::Io)? == 0 {
+            let mut fds = [PollFd::new(&self.file, self.direction)];
+            if poll(&mut fds, Some(&Timespec::default())).map_err(|_| Error::Io)? == 0 {
                 return Err(Error::Again);
             }
             length = length.min(CAUTIOUS_MAX);
         }
         let (fd, size) = (self.file.as_raw_fd(), length as usize);
-        let reading = self.direction == libc::POLLIN;
+        let reading = self.direction == PollFlags::IN;
         loop {
             // SAFETY: the caller found `length` bytes of guest memory there, which stay mapped. The
             // kernel copies, so what the guest does to them meanwhile is its own affair.
@@ -141,26 +142,24 @@ impl Stream {
     }
 }
 
-/// The type bits of a descriptor's file.
-fn kind(file: BorrowedFd<'_>) -> libc::mode_t {
-    // SAFETY: an all-zero structure is valid, and the buffer is valid for the call.
-    unsafe {
-        let mut status: libc::stat = std::mem::zeroed();
-        match libc::fstat(file.as_raw_fd(), &raw mut status) {
-            0 => status.st_mode & libc::S_IFMT,
-            _ => 0,
-        }
+/// What to wait for before a stream is tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) file: Arc<OwnedFd>,
+    pub(crate) events: PollFlags,
+}
+
+impl Readiness {
+    /// Whether both are of the same stream.
+    pub(crate) fn is_same(&self, other: &Readiness) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
     }
 }
 
 /// Opens the same pipe, terminal or device again, so that it can have flags of its own.
-fn reopen(file: BorrowedFd<'_>, mode: libc::c_int) -> Option<OwnedFd> {
-    let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
-    let flags = mode | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    // SAFETY: the path ends with a zero byte; a call that succeeded gave us a new descriptor.
-    let fd = unsafe { libc::open(path.as_ptr().cast(), flags) };
-    // SAFETY: as above.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+fn reopen(file: &OwnedFd, mode: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::open(path, mode | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
 }
 
 #[cfg(test)]
@@ -205,9 +204,9 @@ mod tests {
     #[test]
     fn a_pipe_that_cannot_be_opened_again_does_not_block_either() {
         let (read, write) = pipe();
-        let output = Stream { file: write, manner: Manner::Cautious, direction: libc::POLLOUT };
+        let output = Stream { file: Arc::new(write), manner: Manner::Cautious, direction: PollFlags::OUT };
         assert!(fill(&output) >= 4096);
-        let input = Stream { file: read, manner: Manner::Cautious, direction: libc::POLLIN };
+        let input = Stream { file: Arc::new(read), manner: Manner::Cautious, direction: PollFlags::IN };
         let mut byte = 0u8;
         assert_eq!(input.transfer(&raw mut byte, 1), Ok(1));
     }

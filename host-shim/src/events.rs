@@ -17,7 +17,11 @@
 //! line first counts the kick and then looks what the thread does. One of the two sees the other.
 
 use crate::sys;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use rustix::thread::futex;
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use vcpu_abi::page::EVENT_LINES;
@@ -25,7 +29,7 @@ use vcpu_abi::page::EVENT_LINES;
 use crate::process::MachinePages;
 
 /// The signal that stops a running guest. It is ignored by default, should nobody trace the process.
-const KICK: libc::c_int = libc::SIGURG;
+const KICK: Signal = Signal::URG;
 
 /// What the vCPU's thread does.
 #[repr(u32)]
@@ -82,8 +86,8 @@ impl Events {
     }
 
     /// What becomes readable when the guest's process ends.
-    pub(crate) fn process(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    pub(crate) fn process(&self) -> &OwnedFd {
+        &self.pidfd
     }
 
     /// Tells the vCPU's thread, which may sleep while its guest waits, that the process has ended.
@@ -102,10 +106,10 @@ impl Events {
         match self.activity.load(SeqCst) {
             // The process may have died; its vCPU's thread notices that by itself.
             running if running == Activity::Running as u32 => {
-                let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), KICK);
+                let _ = rustix::process::pidfd_send_signal(&self.pidfd, KICK);
             }
             waiting if waiting == Activity::Waiting as u32 => {
-                sys::futex_wake(&self.kicks);
+                let _ = futex::wake(&self.kicks, futex::Flags::PRIVATE, 1);
             }
             _ => {}
         }
@@ -136,8 +140,11 @@ impl Events {
     /// reached `deadline` in ns.
     pub(crate) fn sleep(&self, seen: u32, deadline: Option<u64>) {
         self.activity.store(Activity::Waiting as u32, SeqCst);
+        let deadline = deadline.map(sys::timespec);
         while self.kicks.load(SeqCst) == seen {
-            if !sys::futex_wait(&self.kicks, seen, deadline) {
+            let (private, any) = (futex::Flags::PRIVATE, NonZeroU32::MAX);
+            if futex::wait_bitset(&self.kicks, private, seen, deadline.as_ref(), any) == Err(Errno::TIMEDOUT)
+            {
                 break;
             }
         }

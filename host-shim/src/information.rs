@@ -2,8 +2,8 @@
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::sys;
 use std::arch::x86_64::__cpuid_count;
+use std::time::SystemTime;
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::info::{Features, InfoPage, StringList};
 use vcpu_abi::layout::INFO_SIZE_MAX;
@@ -52,7 +52,7 @@ pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage 
     let mut features = Features::empty();
     features.set(Features::TSC_CLOCK, clock.parameters().is_some());
     features.set(Features::FSGSBASE, has_fsgsbase());
-    let wall_clock = sys::clock(libc::CLOCK_REALTIME);
+    let wall_clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let list =
         |from: usize, to: usize| StringList { offset: (HEADER + from) as u32, length: (to - from) as u32 };
     InfoPage {
@@ -61,7 +61,11 @@ pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage 
         ram_size,
         clock: clock.parameters().unwrap_or_default(),
         // Virtual time begins at a fixed moment, so that runs are equal.
-        wall_clock_base: if clock.is_virtual() { 0 } else { wall_clock.saturating_sub(clock.now()) },
+        wall_clock_base: if clock.is_virtual() {
+            0
+        } else {
+            (wall_clock.as_nanos() as u64).saturating_sub(clock.now())
+        },
         arguments: list(0, strings.arguments_length),
         environment: list(strings.arguments_length, strings.bytes.len()),
     }

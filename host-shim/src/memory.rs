@@ -9,7 +9,7 @@ use crate::image::{Image, Segment};
 use crate::sys::{self, Mapping};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
@@ -44,12 +44,12 @@ impl GuestMemory {
         let pieces = pieces(image.segments(), size);
         let text_size: u64 =
             pieces.iter().filter(|piece| piece.text_offset.is_some()).map(|piece| piece.length).sum();
-        let ram = sys::memfd(c"vcpu-ram", size, true)?;
-        sys::seal(&ram, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
-        let text = sys::memfd(c"vcpu-text", text_size, true)?;
-        let mapping = Mapping::new(ram.as_fd(), size as usize, true)?;
+        let ram = sys::memfd(c"vcpu-ram", size)?;
+        sys::seal_size(&ram)?;
+        let text = sys::memfd(c"vcpu-text", text_size)?;
+        let mapping = Mapping::new(&ram, size as usize)?;
         {
-            let text_mapping = Mapping::new(text.as_fd(), text_size as usize, true)?;
+            let text_mapping = Mapping::new(&text, text_size as usize)?;
             for segment in image.segments() {
                 let piece = pieces.iter().find(|piece| piece.address == segment.address);
                 let target = match piece.and_then(|piece| piece.text_offset) {
@@ -62,12 +62,12 @@ impl GuestMemory {
                 image.file().read_exact_at(bytes, segment.file_offset)?;
             }
         }
-        sys::seal(&text, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
+        sys::seal_content(&text)?;
         let mut memory = GuestMemory { mapping, ram, text, access: vec![0; (size / PAGE_SIZE) as usize] };
         for piece in &pieces {
             if let Some(offset) = piece.text_offset {
                 let at = (piece.address - RAM_BASE) as usize;
-                memory.mapping.overlay(at, memory.text.as_fd(), offset, piece.length as usize)?;
+                memory.mapping.overlay(at, &memory.text, offset, piece.length as usize)?;
             }
             memory.set_access(piece.address..piece.address + piece.length, piece.access);
         }

@@ -5,6 +5,7 @@
 //! instruction, dies with the thread that made it, and has three descriptors until its script closes
 //! them: the vCPU page, the text and the RAM.
 
+use crate::backend::Registers;
 use crate::image::Image;
 use crate::information::HEADER;
 use crate::memory::{self, GuestMemory};
@@ -12,6 +13,7 @@ use crate::stub::{self, Script};
 use crate::sys::{self, Mapping};
 use crate::{Error, filter};
 use libc::c_int;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -32,9 +34,9 @@ impl MachinePages {
     pub(crate) fn new(strings: &[u8]) -> io::Result<MachinePages> {
         let length = PAGE_SIZE + ((HEADER + strings.len()) as u64).next_multiple_of(PAGE_SIZE);
         assert!(length <= PAGE_SIZE + INFO_SIZE_MAX);
-        let file = sys::memfd(c"vcpu-machine", length, false)?;
-        sys::seal(&file, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
-        let mapping = Mapping::new(file.as_fd(), length as usize, true)?;
+        let file = sys::memfd(c"vcpu-machine", length)?;
+        sys::seal_size(&file)?;
+        let mapping = Mapping::new(&file, length as usize)?;
         let pages = MachinePages { file, mapping };
         pages.write(PAGE_SIZE as usize + HEADER, strings);
         Ok(pages)
@@ -95,7 +97,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // The process may be dead and even waited for; then both calls fail, which is as good.
-        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         while let Ok(status) = self.wait() {
             if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
                 break;
@@ -195,13 +197,10 @@ pub(crate) fn start(image: &Image, memory: &GuestMemory, pages: &MachinePages) -
     limit(process.pid)?;
     trace(libc::PTRACE_CONT, 0)?;
     stopped_by(libc::SIGTRAP)?;
-    // SAFETY: an all-zero register set is valid, and the buffer is valid for the call.
-    let registers = unsafe {
-        let mut registers: libc::user_regs_struct = std::mem::zeroed();
-        sys::check(libc::ptrace(libc::PTRACE_GETREGS, process.pid, 0usize, &raw mut registers))
-            .map_err(|error| Error::system("read the stub's registers", error))?;
-        registers
-    };
+    let mut registers = Registers::start(0).raw;
+    // SAFETY: the buffer is valid for the call.
+    sys::check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, process.pid, 0usize, &raw mut registers) })
+        .map_err(|error| Error::system("read the stub's registers", error))?;
     if registers.rax != stub::DONE {
         let error = io::Error::from_raw_os_error((registers.rax as i32).wrapping_neg());
         return Err(Error::system(script.purpose(registers.rbx), error));
@@ -299,18 +298,11 @@ pub(crate) fn protection(access: Access) -> u64 {
 
 /// Takes from the process what it will not need, should the filter ever fail.
 fn limit(pid: libc::pid_t) -> Result<(), Error> {
-    let nothing = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    for resource in [
-        libc::RLIMIT_CORE,
-        libc::RLIMIT_FSIZE,
-        libc::RLIMIT_MEMLOCK,
-        libc::RLIMIT_MSGQUEUE,
-        libc::RLIMIT_NOFILE,
-        libc::RLIMIT_NPROC,
-    ] {
-        // SAFETY: the new limit is valid for the call, the old one is not asked for.
-        sys::check(unsafe { libc::prlimit(pid, resource, &raw const nothing, std::ptr::null_mut()) }.into())
-            .map_err(|error| Error::system("limit the guest's process", error))?;
+    use Resource::{Core, Fsize, Memlock, Msgqueue, Nofile, Nproc};
+    for resource in [Core, Fsize, Memlock, Msgqueue, Nofile, Nproc] {
+        let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+        rustix::process::prlimit(Pid::from_raw(pid), resource, nothing)
+            .map_err(|error| Error::system("limit the guest's process", error.into()))?;
     }
     Ok(())
 }

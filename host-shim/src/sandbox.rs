@@ -13,6 +13,7 @@ use crate::report::{self, Outcome, Report};
 use crate::timers::Timers;
 use crate::upcall::{self, Delivery, Interruption};
 use crate::{Error, sys, unwind};
+use rustix::thread::CpuSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -135,7 +136,7 @@ impl<'i> Sandbox<'i> {
         let events = Arc::new(Events::new(pages.clone(), pidfd));
         let mut timers = Timers::new(events.clone()).map_err(setup("make a timer"))?;
         if let Some(limit) = config.time_limit {
-            let now = sys::clock(libc::CLOCK_MONOTONIC);
+            let now = sys::monotonic();
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
@@ -336,8 +337,7 @@ impl<'i> Sandbox<'i> {
         let stream = &self.streams[stream as usize];
         let result = stream.transfer(memory, length);
         if result == Err(CallError::Again) {
-            let (fd, events) = stream.readiness();
-            self.timers.watch(fd, events).map_err(|error| Error::system("watch a stream", error))?;
+            self.timers.watch(stream.readiness()).map_err(|error| Error::system("watch a stream", error))?;
         }
         Ok(result)
     }
@@ -410,7 +410,7 @@ impl<'i> Sandbox<'i> {
 /// Keeps this thread, and the children it makes, on one core until dropped.
 #[derive(Debug)]
 struct Pinned {
-    before: libc::cpu_set_t,
+    before: CpuSet,
     // The affinity is this thread's.
     _not_send: std::marker::PhantomData<*const ()>,
 }
@@ -418,7 +418,10 @@ struct Pinned {
 impl Pinned {
     /// Pins to the core that the thread is on; where that is refused, things are slower but right.
     fn here() -> Option<Pinned> {
-        let before = sys::set_affinity(&sys::current_cpu()).ok()?;
+        let before = rustix::thread::sched_getaffinity(None).ok()?;
+        let mut here = CpuSet::new();
+        here.set(rustix::thread::sched_getcpu());
+        rustix::thread::sched_setaffinity(None, &here).ok()?;
         Some(Pinned { before, _not_send: std::marker::PhantomData })
     }
 }
@@ -426,6 +429,6 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // Refused at worst, which changes speed only.
-        let _ = sys::set_affinity(&self.before);
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
     }
 }

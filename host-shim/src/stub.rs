@@ -9,9 +9,10 @@
 
 use crate::filter;
 use crate::sys;
+use rustix::fs::{Mode, OFlags};
 use std::arch::global_asm;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, VCPU_PAGE};
 
@@ -118,19 +119,12 @@ pub(crate) fn executable() -> io::Result<&'static OwnedFd> {
         return Ok(file);
     }
     let bytes = elf();
-    let file = sys::memfd(c"vcpu-stub", bytes.len() as u64, true)?;
-    // SAFETY: the buffer is valid for its length.
-    let written = unsafe { libc::pwrite(file.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
-    if sys::check(written as libc::c_long)? as usize != bytes.len() {
-        return Err(io::Error::other("the stub could not be written completely"));
-    }
-    sys::seal(&file, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL)?;
+    let file = sys::memfd(c"vcpu-stub", bytes.len() as u64)?;
+    rustix::io::pwrite(&file, &bytes, 0)?;
+    sys::seal_content(&file)?;
     // Executing it by a descriptor that is open for writing would fail, so open it again.
-    let path = format!("/proc/self/fd/{}\0", file.as_raw_fd());
-    // SAFETY: the path ends with a zero byte.
-    let reopened = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    // SAFETY: a call that succeeded gave us this new descriptor.
-    let reopened = sys::check(reopened.into()).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let reopened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(FILE.get_or_init(|| reopened))
 }
 

@@ -5,10 +5,13 @@
 //! waking another core is what costs most.
 
 use crate::clock::Clock;
+use crate::console::Readiness;
 use crate::events::Events;
 use crate::sys;
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
@@ -20,7 +23,7 @@ struct Wishes {
     timers: [Option<u64>; EVENT_LINES as usize],
     limit: Option<u64>,
     /// Streams on which the guest waits, with what it waits for.
-    streams: Vec<(RawFd, libc::c_short)>,
+    streams: Vec<Readiness>,
     end: bool,
 }
 
@@ -49,42 +52,56 @@ impl Shared {
     /// Sets the timer to the earliest deadline.
     fn arm(&self, wishes: &Wishes) -> io::Result<()> {
         let earliest = wishes.timers.iter().flatten().copied().chain(wishes.limit).min();
-        sys::timerfd_set(self.timer.as_fd(), earliest)
+        // Zero would disarm.
+        let it_value = sys::timespec(earliest.map_or(0, |deadline| deadline.max(1)));
+        let setting = Itimerspec { it_interval: sys::timespec(0), it_value };
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
+        Ok(())
+    }
+
+    /// Makes the thread look at its wishes again.
+    fn ring(&self) {
+        // The counter is far from full: the thread takes it whenever it wakes.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// The thread's life.
     fn serve(&self) {
-        // Until it has ended; `poll` ignores negative numbers.
-        let mut process = self.events.process().as_raw_fd();
+        let mut process_lives = true;
         loop {
-            let own = [self.timer.as_raw_fd(), self.bell.as_raw_fd(), process];
-            let mut fds = own.map(|fd| wish(fd, libc::POLLIN)).to_vec();
-            {
+            let streams = {
                 let wishes = self.wishes();
                 if wishes.end {
                     return;
                 }
-                fds.extend(wishes.streams.iter().map(|(stream, events)| wish(*stream, *events)));
-            }
+                wishes.streams.clone()
+            };
+            let own = [&self.timer, &self.bell, self.events.process()];
+            let own = &own[..if process_lives { 3 } else { 2 }];
+            let mut fds: Vec<PollFd<'_>> = own.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+            fds.extend(streams.iter().map(|stream| PollFd::new(&stream.file, stream.events)));
             // An interrupted or failed poll has found nothing; the next one looks again.
-            if sys::poll(&mut fds, -1).is_err() {
+            if rustix::event::poll(&mut fds, None).is_err() {
                 continue;
             }
-            if fds[0].revents != 0 {
-                sys::drain(self.timer.as_fd());
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            let mut count = [0; 8];
+            if ready[0] {
+                // Reading does not block, and what was counted does not matter.
+                let _ = rustix::io::read(&self.timer, &mut count);
                 self.fire();
             }
-            if fds[1].revents != 0 {
-                sys::drain(self.bell.as_fd());
+            if ready[1] {
+                let _ = rustix::io::read(&self.bell, &mut count);
             }
-            if fds[2].revents != 0 {
-                process = -1;
+            if process_lives && ready[2] {
+                process_lives = false;
                 self.events.process_ended();
             }
-            let streams = &fds[own.len()..];
-            let ready = |stream: RawFd| streams.iter().any(|fd| fd.fd == stream && fd.revents != 0);
-            if streams.iter().any(|fd| fd.revents != 0) {
-                self.wishes().streams.retain(|(stream, _)| !ready(*stream));
+            let done: Vec<_> = streams.iter().zip(&ready[own.len()..]).filter(|(_, ready)| **ready).collect();
+            if !done.is_empty() {
+                let is_done = |stream: &Readiness| done.iter().any(|(other, _)| stream.is_same(other));
+                self.wishes().streams.retain(|stream| !is_done(stream));
                 self.events.raise(CONSOLE_LINE);
             }
         }
@@ -93,7 +110,7 @@ impl Shared {
     /// Raises the lines whose deadlines have passed.
     fn fire(&self) {
         let mut wishes = self.wishes();
-        let now = sys::clock(libc::CLOCK_MONOTONIC);
+        let now = sys::monotonic();
         raise_due(&mut wishes, now, &self.events);
         if wishes.limit.take_if(|limit| *limit <= now).is_some() {
             self.events.stop();
@@ -111,16 +128,14 @@ fn raise_due(wishes: &mut Wishes, now: u64, events: &Events) {
     }
 }
 
-fn wish(fd: RawFd, events: libc::c_short) -> libc::pollfd {
-    libc::pollfd { fd, events, revents: 0 }
-}
-
 impl Timers {
     pub(crate) fn new(events: Arc<Events>) -> io::Result<Timers> {
         let wishes =
             Wishes { timers: [None; EVENT_LINES as usize], limit: None, streams: Vec::new(), end: false };
-        let shared =
-            Shared { wishes: Mutex::new(wishes), timer: sys::timerfd()?, bell: sys::eventfd()?, events };
+        let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events };
         Ok(Timers { shared: Arc::new(shared), thread: None })
     }
 
@@ -149,15 +164,15 @@ impl Timers {
         self.ensure_thread()
     }
 
-    /// Raises the console line once when `stream` has `events` (as for `poll`).
-    pub(crate) fn watch(&mut self, stream: RawFd, events: libc::c_short) -> io::Result<()> {
+    /// Raises the console line once when a stream is ready.
+    pub(crate) fn watch(&mut self, stream: Readiness) -> io::Result<()> {
         {
-            let mut wishes = self.shared.wishes();
-            if !wishes.streams.contains(&(stream, events)) {
-                wishes.streams.push((stream, events));
+            let streams = &mut self.shared.wishes().streams;
+            if !streams.iter().any(|other| other.is_same(&stream)) {
+                streams.push(stream);
             }
         }
-        sys::eventfd_add(self.shared.bell.as_fd());
+        self.shared.ring();
         self.ensure_thread()
     }
 
@@ -185,7 +200,7 @@ impl Timers {
 impl Drop for Timers {
     fn drop(&mut self) {
         self.shared.wishes().end = true;
-        sys::eventfd_add(self.shared.bell.as_fd());
+        self.shared.ring();
         if let Some(thread) = self.thread.take() {
             // It ends by itself; a panic there was printed there.
             let _ = thread.join();

@@ -47,6 +47,8 @@ pub fn deliver(page: &VcpuPage, registers: &mut Registers, interruption: Interru
     let state = State::from_bits_truncate(page.state.load(Relaxed));
     let interruption = match interruption {
         Interruption::Event if state.contains(State::IRQ) && !registers.in_64_bit_mode() => {
+            // The event is not lost: it is pending until the guest takes events again.
+            page.sticky.fetch_or(Sticky::EVENT_PENDING.bits(), Relaxed);
             left_64_bit_mode()
         }
         Interruption::Exception(_) if !registers.in_64_bit_mode() => left_64_bit_mode(),
@@ -148,6 +150,8 @@ mod tests {
             assert_eq!(deliver(&page, &mut registers, interruption), Delivery::Upcall);
             assert_eq!(page.ssa.cause.load(Relaxed), Cause::Left64Bit as u32);
             assert!(registers.in_64_bit_mode());
+            let is_kept = page.sticky.load(Relaxed) == Sticky::EVENT_PENDING.bits();
+            assert_eq!(is_kept, interruption == Interruption::Event);
         }
     }
 

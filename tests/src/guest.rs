@@ -9,7 +9,7 @@ use std::time::Duration;
 use vcpu_host::{Config, Error, EventLines, Image, Outcome, Report, Sandbox, Streams};
 
 /// The time after which a guest is ended that nobody expects to hang; the test fails then.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A guest to be run.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ pub(crate) fn acknowledge() {
     event::set_handler(FIRST + 1, Some(raised::<1>));
     event::set_handler(FIRST + 2, Some(raised::<2>));
     event::set_handler(FIRST + 3, Some(raised::<3>));
+    println!("ready");
     let mut acknowledged = [0; LINES];
     let mut round = 1u32;
     while !STOPPED.load(Relaxed) {
