@@ -6,8 +6,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 use vcpu_abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
-use vcpu_host::Outcome;
-use vcpu_tests::{BackendKind, Ended, Guest, again, on_every_backend, proc};
+use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_tests::{BackendKind, Ended, Guest, again, image, on_every_backend, proc};
 
 fn attack(name: &str, backend: BackendKind) -> Guest {
     Guest::new("guest-hostile", backend).arguments([name])
@@ -55,6 +55,48 @@ fn the_gates_system_calls_serve_nobody_else(backend: BackendKind) {
 
 fn a_jump_to_any_byte_of_the_gate_does_no_harm(backend: BackendKind) {
     nothing_changes_outside("gate-bytes", backend);
+}
+
+/// What an image says of itself is for reports, and it may say anything.
+fn damaged_debug_information_does_no_harm(backend: BackendKind) {
+    use object::{Object, ObjectSection};
+    let intact = std::fs::read(image("guest-reports")).unwrap();
+    let elf = object::File::parse(&*intact).unwrap();
+    let sections: Vec<_> = elf
+        .sections()
+        .filter(|section| {
+            let name = section.name().unwrap();
+            name.starts_with(".debug") || matches!(name, ".eh_frame" | ".symtab" | ".strtab")
+        })
+        .filter_map(|section| section.file_range())
+        .filter(|(_, size)| *size > 0)
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let rounds = std::env::var("ROUNDS").ok().map_or(40, |text| text.parse().unwrap());
+    for round in 0..rounds {
+        let mut random = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(round + 1);
+        let mut next = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 16) % below
+        };
+        let mut bytes = intact.clone();
+        // All sections at once, from a byte in each to one in a hundred.
+        for (offset, size) in &sections {
+            for _ in 0..1 + size / (100 << next(10)) {
+                bytes[(offset + next(*size)) as usize] = next(256) as u8;
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let damaged = Image::open(&path).expect("nothing that is needed to run it is damaged");
+        let arguments = ["guest-reports", "inlined"].map(|argument| argument.as_bytes().to_vec()).to_vec();
+        let config = Config { arguments, backend, ..Config::default() };
+        let outcome = Sandbox::start(&damaged, config).unwrap().run().unwrap();
+        let Outcome::Faulted(report) = &outcome else { panic!("{round}: {outcome:?}") };
+        assert!(report.to_string().chars().all(|shown| "\n\t".contains(shown) || !shown.is_control()), "{round}");
+    }
 }
 
 /// The guest must have been ended because of what it did to itself.
@@ -195,6 +237,7 @@ on_every_backend!(
     the_gates_system_calls_serve_nobody_else,
     a_jump_to_any_byte_of_the_gate_does_no_harm,
     garbage_in_the_vcpu_page_ends_the_guest_and_not_the_host,
+    damaged_debug_information_does_no_harm,
     an_entry_vector_that_leads_nowhere_is_a_double_fault,
     an_entry_vector_inside_the_gate_does_no_harm,
     upcalls_without_end_are_ended_by_the_time_limit,

@@ -7,7 +7,7 @@
 //!
 //! Arguments are checked in this order: numbers, rights and alignment ([`Error::BadArgument`]), then the
 //! address range ([`Error::BadAddress`]), then what the machine forbids ([`Error::Denied`]), and only then
-//! is anything tried. A range of length 0 must lie in RAM as well, and nothing happens to it.
+//! is anything tried. A range of length 0 is right at any address, and nothing happens.
 
 use bitflags::bitflags;
 use core::fmt;

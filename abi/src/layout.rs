@@ -3,7 +3,7 @@
 //! ```text
 //!  0x0000_0000  page zero, never mapped
 //!  0x0001_0000  vCPU page            read, write   one page, shared with the host
-//!  0x0001_2000  gate                 execute       one page of host-supplied code
+//!  0x0001_2000  gate                 read, execute one page of host-supplied code
 //!  0x0001_4000  trap page            never mapped
 //!  0x0002_0000  information page     read          arguments and environment follow it
 //!  0x0020_0000  RAM                  as the image's segments say, free RAM read and write

@@ -85,7 +85,8 @@ pub struct VcpuPage {
     /// Events that came and were not taken yet, a bit a line. The host sets bits, the guest takes
     /// them with an atomic exchange.
     pub pending: AtomicU64,
-    /// Counts the host's additions to `pending`, wrapping; a waiting vCPU sleeps on this word.
+    /// Counts the host's additions to `pending`, wrapping: the word on which a backend can let a waiting
+    /// vCPU sleep.
     pub doorbell: AtomicU32,
     reserved2: [u32; 13],
     /// The state save area.

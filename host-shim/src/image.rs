@@ -174,9 +174,10 @@ impl Image {
         if self.file.read_exact_at(&mut magic, 0).is_err() || magic != object::elf::ELFMAG {
             return Err(NotElf);
         }
-        let header = Header::parse(&cache).map_err(|_| {
-            Damaged("the header is cut short, or not of a 64-bit little-endian file".to_owned())
-        })?;
+        let header =
+            Header::parse(&cache).and_then(|header| header.endian().map(|_| header)).map_err(|_| {
+                Damaged("the header is cut short, or not of a 64-bit little-endian file".to_owned())
+            })?;
         if header.e_machine(LITTLE) != EM_X86_64 {
             return Err(WrongMachine(header.e_machine(LITTLE).0));
         }

@@ -63,6 +63,7 @@ impl GuestMemory {
             }
         }
         sys::seal_content(&text)?;
+        let text = sys::reopen_read_only(&text)?;
         let mut memory = GuestMemory { mapping, ram, text, access: vec![0; (size / PAGE_SIZE) as usize] };
         for piece in &pieces {
             if let Some(offset) = piece.text_offset {
@@ -134,8 +135,11 @@ impl GuestMemory {
         }
     }
 
-    /// The range as offsets into RAM, if it lies inside.
+    /// The range as offsets into RAM, if it lies inside. A range without bytes lies everywhere.
     pub(crate) fn offsets(&self, address: u64, length: u64) -> Option<Range<u64>> {
+        if length == 0 {
+            return Some(0..0);
+        }
         let start = address.checked_sub(RAM_BASE)?;
         let end = start.checked_add(length)?;
         (end <= self.size()).then_some(start..end)

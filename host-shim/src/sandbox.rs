@@ -376,16 +376,14 @@ impl<'i> Sandbox<'i> {
         if self.memory.offsets(address, length).is_none() {
             return Ok(Err(CallError::BadAddress));
         }
+        if length == 0 {
+            return Ok(Ok(0));
+        }
         let pages = address..address + length;
-        if self.memory.is_text(&pages, self.image) {
+        if self.memory.is_text(&pages, self.image) || !self.backend.protect(pages.clone(), access)? {
             return Ok(Err(CallError::Denied));
         }
-        if length > 0 {
-            if !self.backend.protect(pages.clone(), access)? {
-                return Ok(Err(CallError::Denied));
-            }
-            self.memory.set_access(pages, access);
-        }
+        self.memory.set_access(pages, access);
         Ok(Ok(0))
     }
 

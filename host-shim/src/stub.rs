@@ -9,10 +9,9 @@
 
 use crate::filter;
 use crate::sys;
-use rustix::fs::{Mode, OFlags};
 use std::arch::global_asm;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, VCPU_PAGE};
 
@@ -122,10 +121,8 @@ pub(crate) fn executable() -> io::Result<&'static OwnedFd> {
     let file = sys::memfd(c"vcpu-stub", bytes.len() as u64)?;
     rustix::io::pwrite(&file, &bytes, 0)?;
     sys::seal_content(&file)?;
-    // Executing it by a descriptor that is open for writing would fail, so open it again.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let reopened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(FILE.get_or_init(|| reopened))
+    let file = sys::reopen_read_only(&file)?;
+    Ok(FILE.get_or_init(|| file))
 }
 
 /// The stub's page as the only segment of an ELF file; the second page of the file is the page itself.

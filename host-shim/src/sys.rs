@@ -1,11 +1,11 @@
 //! What several modules need of the system and `rustix` does not have in this form.
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::time::{ClockId, Timespec};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Makes `io::Result` of what a system call of the C library returned.
@@ -32,6 +32,13 @@ pub(crate) fn seal_size(file: &OwnedFd) -> io::Result<()> {
 pub(crate) fn seal_content(file: &OwnedFd) -> io::Result<()> {
     rustix::fs::fcntl_add_seals(file, SealFlags::WRITE)?;
     seal_size(file)
+}
+
+/// Opens an anonymous file again, to read only: a sealed file cannot be mapped, and an executable not be
+/// executed, by a descriptor that could write.
+pub(crate) fn reopen_read_only(file: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// A shared mapping of a file, unmapped when dropped.

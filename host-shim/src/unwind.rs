@@ -13,7 +13,7 @@ use gimli::{
     UnwindSection, X86_64,
 };
 use object::{File, Object, ObjectSection};
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use vcpu_abi::layout::{GATE, IMAGE_END_MAX, PAGE_SIZE};
 
 /// One function of a backtrace; an inlined function is a frame of its own.
@@ -40,11 +40,13 @@ type Dwarf = [Option<u64>; 17];
 
 /// The functions that are active where the registers say, innermost first.
 pub(crate) fn backtrace(image: &Image, memory: &GuestMemory, registers: &Registers) -> Vec<Frame> {
-    let mut bytes = Vec::new();
-    let file = image.file();
-    // The descriptor's position is nobody's but ours.
-    let rewound = std::io::Seek::seek(&mut &*file, std::io::SeekFrom::Start(0));
-    if rewound.is_err() || file.take(FILE_MAX).read_to_end(&mut bytes).is_err() {
+    let length = image.file().metadata().map_or(0, |metadata| metadata.len());
+    if length > FILE_MAX {
+        return Vec::new();
+    }
+    let mut bytes = vec![0; length as usize];
+    // Not by the descriptor's position: an image may serve several threads.
+    if image.file().read_exact_at(&mut bytes, 0).is_err() {
         return Vec::new();
     }
     let Ok(elf) = File::parse(&*bytes) else { return Vec::new() };

@@ -125,7 +125,7 @@ pub enum BuildError {
 
     /// cargo answered something that this program does not understand.
     #[error(
-        "cannot understand the answer of `{program}`: {problem}; use a stable toolchain of Rust 1.90 or newer"
+        "cannot understand the answer of `{program}`: {problem}; use a stable toolchain of Rust 1.91 or newer"
     )]
     Answer {
         /// The command.
