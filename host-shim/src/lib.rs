@@ -10,6 +10,7 @@
 //! | `information` | what the guest is told before it begins |
 //! | `stub`, `filter`, `process` | starting a process in which nothing of the host's is left |
 //! | [`backend`] | ways in which an operating system plays the CPU |
+//! | [`registers`] | a guest's registers |
 //! | [`upcall`] | how the machine interrupts its guest |
 //! | `events`, `timers`, `clock` | event lines, and what raises them |
 //! | `console` | standard streams |
@@ -32,6 +33,7 @@ mod image;
 mod information;
 mod memory;
 mod process;
+pub mod registers;
 mod report;
 mod sandbox;
 mod stub;

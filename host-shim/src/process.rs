@@ -5,10 +5,10 @@
 //! instruction, dies with the thread that made it, and has three descriptors until its script closes
 //! them: the vCPU page, the text and the RAM.
 
-use crate::backend::Registers;
 use crate::image::Image;
 use crate::information::HEADER;
 use crate::memory::{self, GuestMemory};
+use crate::registers::Registers;
 use crate::stub::{self, Script};
 use crate::sys::{self, Mapping};
 use crate::{Error, filter};

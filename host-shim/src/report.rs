@@ -1,8 +1,8 @@
 //! What became of a guest, in words: one sentence, the registers, the functions that were active.
 
-use crate::backend::Registers;
+use crate::backend::Exception;
+use crate::registers::Registers;
 use crate::unwind::Frame;
-use crate::upcall::Exception;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;

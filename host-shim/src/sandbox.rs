@@ -1,7 +1,7 @@
 //! The sandbox: one guest, one virtual CPU, and the loop that runs it and serves its calls.
 
 use crate::backend::ptrace::Ptrace;
-use crate::backend::{Backend, BackendKind, Pace, Registers, Request, Stop};
+use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
 use crate::events::Events;
@@ -9,6 +9,7 @@ use crate::image::Image;
 use crate::information::{self, Strings};
 use crate::memory::GuestMemory;
 use crate::process::{self, MachinePages};
+use crate::registers::Registers;
 use crate::report::{self, Outcome, Report};
 use crate::timers::Timers;
 use crate::upcall::{self, Delivery, Interruption};

@@ -4,9 +4,9 @@
 //! information, both read from the file when a report is made. Image and stack are the guest's, so
 //! everything here is bounded and every address is checked.
 
-use crate::backend::Registers;
 use crate::image::Image;
 use crate::memory::GuestMemory;
+use crate::registers::Registers;
 use addr2line::Context;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EndianSlice, LittleEndian, Register, RegisterRule, UnwindContext,

@@ -1,6 +1,7 @@
 //! Upcalls: how the machine interrupts its guest. Pure policy over a register set and the vCPU page.
 
-use crate::backend::Registers;
+use crate::backend::Exception;
+use crate::registers::Registers;
 use std::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::cause::Cause;
 use vcpu_abi::page::{State, Sticky, VcpuPage};
@@ -12,17 +13,6 @@ pub enum Interruption {
     Event,
     /// The guest did something that the processor or the machine does not permit.
     Exception(Exception),
-}
-
-/// An exception, as the backend found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// What kind.
-    pub cause: Cause,
-    /// The address that could not be accessed; 0 unless it is a page fault.
-    pub address: u64,
-    /// The error code with [`ERROR_CODE_KNOWN`](vcpu_abi::page::ERROR_CODE_KNOWN), or 0.
-    pub error_code: u32,
 }
 
 /// What became of an interruption.

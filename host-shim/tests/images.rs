@@ -472,7 +472,7 @@ fn a_file_that_must_not_be_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let path = folder.file(&Elf::valid().bytes());
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     if fs::File::open(&path).is_err() {
         assert_refused_at(&path, "it cannot be read: ");

@@ -1,7 +1,9 @@
 //! Exceptions: faults of the program itself, which its kernel sees first.
 
 use crate::context::Context;
-use crate::{boot, event};
+use crate::message::Message;
+use crate::{call, event, machine};
+use core::fmt::Write;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vcpu_abi::cause::Cause;
 
@@ -49,5 +51,16 @@ pub(crate) fn raise(mut exception: Exception<'_>) {
             return;
         }
     }
-    boot::unhandled(&exception)
+    unhandled(&exception)
+}
+
+/// The default for an exception that nobody handles: ends the guest with a report.
+fn unhandled(exception: &Exception<'_>) -> ! {
+    let mut text = Message::new();
+    if exception.address.is_some_and(|address| machine::main_stack_guard().contains(&address)) {
+        let stack = machine::main_stack();
+        let _ =
+            write!(text, "the main program overflowed its stack of {} KiB", (stack.end - stack.start) / 1024);
+    }
+    call::fault(text.as_str())
 }

@@ -29,6 +29,7 @@ pub mod extended;
 pub mod heap;
 pub mod machine;
 mod memory_functions;
+mod message;
 pub mod upcall;
 
 pub use vcpu_abi as abi;

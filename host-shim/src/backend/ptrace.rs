@@ -10,10 +10,10 @@
 //! The gate does not use the segmentation fault, because a stop without a signal costs two thirds of
 //! one with (`vcpu bench call` shows both). No signal is ever delivered to the process.
 
-use super::{Backend, Pace, Registers, Request, Stop};
+use super::{Backend, Exception, Pace, Request, Stop};
 use crate::memory::GuestMemory;
 use crate::process::{self, Process};
-use crate::upcall::Exception;
+use crate::registers::Registers;
 use crate::{Error, stub, sys};
 use libc::{c_int, c_uint};
 use std::mem::offset_of;

@@ -11,7 +11,7 @@ macro_rules! sources {
 
 /// Names, from `host-shim/src` on, and text of the sources that keep a guest: loader, run loop, backends
 /// and stub, with the system calls they use.
-const HOST: [(&str, &str); 13] = sources![
+const HOST: [(&str, &str); 14] = sources![
     "backend.rs",
     "backend/ptrace.rs",
     "events.rs",
@@ -21,6 +21,7 @@ const HOST: [(&str, &str); 13] = sources![
     "lib.rs",
     "memory.rs",
     "process.rs",
+    "registers.rs",
     "sandbox.rs",
     "stub.rs",
     "sys.rs",
