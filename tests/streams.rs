@@ -271,10 +271,11 @@ fn a_guest_that_never_had_a_reader_is_told_so(backend: BackendKind) {
 }
 
 fn printing_without_a_reader_is_a_panic(backend: BackendKind) {
-    let mut live = Guest::new("guest-reports", backend).arguments(["closed-output"]).start();
-    without_reader(&mut live);
-    let ended = live.end(b"");
-    let Outcome::Panicked(report) = &ended.outcome else { panic!("{ended}") };
+    let streams = Streams { output: pipe().unwrap().1.into(), ..Streams::null().unwrap() };
+    let guest = Guest::new("guest-reports", backend).arguments(["closed-output"]);
+    let outcome =
+        guest.with(|config| config.streams = Some(streams)).here(|mut sandbox| sandbox.run()).unwrap();
+    let Outcome::Panicked(report) = &outcome else { panic!("{outcome:?}") };
     assert!(report.sentence.ends_with("failed printing: the other end of the stream is gone"), "{report}");
 }
 

@@ -18,8 +18,6 @@ extern crate alloc;
 mod error;
 mod header;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 pub use error::Error;
 

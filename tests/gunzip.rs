@@ -1,11 +1,7 @@
-//! What the decompressor promises, on the developer's machine.
+//! What the decompressor of `apps/gunzip` promises, on the developer's machine.
 
-extern crate std;
-
-use crate::{Error, INPUT_SIZE, OUTPUT_SIZE, gunzip};
+use gunzip::{Error, INPUT_SIZE, OUTPUT_SIZE, gunzip};
 use miniz_oxide::deflate::compress_to_vec;
-use std::vec::Vec;
-use std::{format, vec};
 
 /// An error of reader or writer in these tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
