@@ -99,6 +99,9 @@ fn it_is_filtered_traced_and_cannot_gain_privileges(backend: BackendKind) {
     const FILTERED: &str = "2";
     assert_eq!(status("Seccomp"), FILTERED);
     assert_eq!(status("Threads"), "1");
+    for capabilities in ["CapEff", "CapPrm", "CapInh"] {
+        assert_eq!(status(capabilities).trim_matches('0'), "", "{capabilities}");
+    }
     let tracer = status("TracerPid");
     assert!(
         fs::exists(format!("/proc/self/task/{tracer}")).unwrap(),

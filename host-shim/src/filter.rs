@@ -9,7 +9,9 @@
 //! * the host's own `mprotect`, for the `protect` call: the whole range inside RAM, the access one of
 //!   none, read, read-write, read-execute. A guest that jumps there can change what it may change anyway.
 //!
-//! Everything else, of any architecture, becomes the signal that the host turns into an exception. It is
+//! Everything else, of any architecture, becomes the signal that the host turns into an exception. (Linux
+//! does not ask a filter about `uretprobe` and `uprobe`; outside the gate page the process's *system call
+//! user dispatch* catches these too, and inside they do nothing for anybody but Linux itself.) It is
 //! written in plain BPF, because the sum of address and length is beyond what filter compilers express.
 
 use libc::{

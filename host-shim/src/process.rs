@@ -14,6 +14,7 @@ use crate::sys::{self, Mapping};
 use crate::{Error, filter};
 use libc::c_int;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -74,6 +75,8 @@ impl MachinePages {
 pub(crate) struct Process {
     pub pid: libc::pid_t,
     pidfd: OwnedFd,
+    /// Whether it has ended and was waited for: its number may be another's by now.
+    ended: Cell<bool>,
 }
 
 impl Process {
@@ -88,7 +91,10 @@ impl Process {
             // SAFETY: the buffer is valid for the call.
             match sys::check(unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) }.into()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map(|_| status),
+                result => {
+                    self.ended.set(libc::WIFEXITED(status) || libc::WIFSIGNALED(status));
+                    return result.map(|_| status);
+                }
             }
         }
     }
@@ -96,13 +102,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The process may be dead and even waited for; then both calls fail, which is as good.
+        // Fails if the process is dead already, which is as good.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        while let Ok(status) = self.wait() {
-            if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
-                break;
-            }
-        }
+        while !self.ended.get() && self.wait().is_ok() {}
     }
 }
 
@@ -233,7 +235,7 @@ fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error
     let pid = sys::check(pid.into()).map_err(|error| Error::system("create the guest's process", error))?;
     // SAFETY: the call succeeded, so this is a new descriptor that nobody else has.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let process = Process { pid: pid as libc::pid_t, pidfd };
+    let process = Process { pid: pid as libc::pid_t, pidfd, ended: Cell::new(false) };
     match birth.failure {
         None => Ok(process),
         Some(("be traced", errno)) => Err(Error::NoPtrace(io::Error::from_raw_os_error(errno))),
@@ -268,6 +270,16 @@ fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
     let empty_set = script.next_step() + 6 * 8;
     let set_mask = libc::SIG_SETMASK as u64;
     script.add("unblock signals", libc::SYS_rt_sigprocmask, [set_mask, empty_set, 0, 8, 0, 0]);
+    // Header and sets are this step's own unused arguments: version 3 in the last, three zeros before it.
+    const CAPABILITY_VERSION: u64 = 0x2008_0522;
+    let (header, sets) = (script.next_step() + 6 * 8, script.next_step() + 3 * 8);
+    script.add("drop capabilities", libc::SYS_capset, [header, sets, 0, 0, 0, CAPABILITY_VERSION]);
+    // Outside the gate page every system call becomes a signal, even the few that no filter is asked about.
+    script.add(
+        "confine system calls to the gate",
+        libc::SYS_prctl,
+        [PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, stub_page, PAGE_SIZE, 0, 0],
+    );
     for piece in memory::pieces(image.segments(), memory.size()) {
         let (file, offset) = match piece.text_offset {
             Some(offset) => (TEXT, offset),
@@ -282,6 +294,10 @@ fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
     script.add("close all descriptors", libc::SYS_close_range, [0, u32::MAX.into(), 0, 0, 0, 0]);
     script
 }
+
+/// From `linux/prctl.h`.
+const PR_SET_SYSCALL_USER_DISPATCH: u64 = 59;
+const PR_SYS_DISPATCH_ON: u64 = 1;
 
 /// End of the addresses that a process can use, with four levels of page tables.
 const USER_END: u64 = 0x7fff_ffff_f000;
