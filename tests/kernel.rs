@@ -23,7 +23,20 @@ fn a_handler_that_waits_is_a_panic_and_not_a_broken_stack(backend: BackendKind) 
     assert!(report.sentence.contains("a handler tried to wait"), "{ended}");
 }
 
+fn a_damaged_heap_ends_in_a_report_even_if_the_handler_allocates(backend: BackendKind) {
+    let ended = Guest::new("guest-kernel", backend).arguments(["broken-heap"]).run();
+    let Outcome::Panicked(report) = &ended.outcome else { panic!("{ended}") };
+    assert!(report.sentence.contains("an exception interrupted the heap"), "{ended}");
+}
+
+fn constructors_run_before_main(backend: BackendKind) {
+    let ended = Guest::new("guest-kernel", backend).arguments(["constructors"]).run();
+    assert_eq!(ended.output_text(), "1 before main\n", "{ended}");
+}
+
 on_every_backend!(
+    a_damaged_heap_ends_in_a_report_even_if_the_handler_allocates,
+    constructors_run_before_main,
     memory_functions_agree_with_byte_by_byte_models,
     blocks_keep_their_content_running_out_is_an_error_and_nothing_leaks,
     a_handler_that_waits_is_a_panic_and_not_a_broken_stack,

@@ -76,19 +76,19 @@ pub struct VcpuPage {
     pub saved_state: AtomicU32,
     /// [`Sticky`] flags, written only on the vCPU's own thread.
     pub sticky: AtomicU32,
-    reserved0: u32,
+    reserved0: AtomicU32,
     /// Address at which an upcall begins.
     pub entry_ip: AtomicU64,
     /// Stack pointer with which an upcall begins.
     pub entry_sp: AtomicU64,
-    reserved1: [u64; 4],
+    reserved1: [AtomicU64; 4],
     /// Events that came and were not taken yet, a bit a line. The host sets bits, the guest takes
     /// them with an atomic exchange.
     pub pending: AtomicU64,
     /// Counts the host's additions to `pending`, wrapping: the word on which a backend can let a waiting
     /// vCPU sleep.
     pub doorbell: AtomicU32,
-    reserved2: [u32; 13],
+    reserved2: [AtomicU32; 13],
     /// The state save area.
     pub ssa: StateSaveArea,
 }

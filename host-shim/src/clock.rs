@@ -60,7 +60,8 @@ fn read() -> Reading {
         let before = counter();
         let nanoseconds = sys::monotonic();
         let after = counter();
-        (after - before, Reading { counter: before + (after - before) / 2, nanoseconds })
+        let width = after.wrapping_sub(before);
+        (width, Reading { counter: before.wrapping_add(width / 2), nanoseconds })
     };
     (0..TRIES).map(attempt).min_by_key(|(width, _)| *width).expect("there are tries").1
 }
@@ -107,7 +108,7 @@ impl Clock {
                 let product = (u128::from(ticks) * u128::from(parameters.multiplier)) >> parameters.shift;
                 u64::try_from(product).unwrap_or(u64::MAX)
             }
-            Clock::Monotonic { base } => sys::monotonic() - base,
+            Clock::Monotonic { base } => sys::monotonic().saturating_sub(*base),
             Clock::Virtual(now) => now.load(Relaxed),
         }
     }
@@ -140,7 +141,7 @@ fn ratio() -> u64 {
             std::hint::spin_loop();
             last = read();
         }
-        let ticks = (last.counter - first.counter).max(1);
+        let ticks = last.counter.saturating_sub(first.counter).max(1);
         let scaled = u128::from(last.nanoseconds - first.nanoseconds) << SHIFT;
         u64::try_from(scaled / u128::from(ticks)).unwrap_or(u64::MAX)
     })

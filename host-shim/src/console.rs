@@ -108,7 +108,8 @@ impl Stream {
         let mut length = length.min(TRANSFER_MAX);
         if self.manner == Manner::Cautious {
             let mut fds = [PollFd::new(&self.file, self.direction)];
-            if poll(&mut fds, Some(&Timespec::default())).map_err(|_| Error::Io)? == 0 {
+            // An interrupted look has found nothing either.
+            if poll(&mut fds, Some(&Timespec::default())).unwrap_or(0) == 0 {
                 return Err(Error::Again);
             }
             length = length.min(CAUTIOUS_MAX);

@@ -15,8 +15,8 @@
 //! written in plain BPF, because the sum of address and length is beyond what filter compilers express.
 
 use libc::{
-    BPF_ABS, BPF_ADD, BPF_ALU, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_MEM, BPF_MISC,
-    BPF_RET, BPF_ST, BPF_TAX, BPF_W, BPF_X,
+    BPF_ABS, BPF_ADD, BPF_ALU, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_MEM, BPF_MISC, BPF_RET,
+    BPF_ST, BPF_TAX, BPF_W, BPF_X,
 };
 use std::ops::Range;
 
@@ -129,8 +129,6 @@ pub(crate) fn program(ram: Range<u64>, gate_end: u64, protect_end: u64) -> Vec<l
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_TRACE),
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
-    // Loading an immediate and storing are spelled with BPF_IMM = 0 in their modes.
-    const _: () = assert!(BPF_IMM == 0);
     let ends = steps.len() - 3;
     let distance = |at: usize, to: To| match to {
         To::Next => 0,

@@ -1,14 +1,14 @@
 //! Images: reading an ELF file and refusing everything that cannot be run.
 //!
 //! Only the headers, the note and the comment are read here; a segment's bytes are copied when a sandbox
-//! starts, and the debug information is read when a report needs it. The file is opened once, so what
-//! was validated is what runs.
+//! starts, and the debug information is read when a report needs it. The file is opened once, so the
+//! headers that were validated are those that count.
 
 use object::elf::{
     EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE,
     ProgramFlags, ProgramHeader64,
 };
-use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache};
 use std::fs::File;
 use std::io;
@@ -22,6 +22,17 @@ use vcpu_abi::note::{NOTE_NAME, NOTE_TYPE, Requirements};
 /// Most loadable segments an image may have.
 pub const SEGMENTS_MAX: usize = 16;
 
+/// Most bytes that an image's file may have (1 GiB).
+pub const FILE_SIZE_MAX: u64 = 1 << 30;
+
+/// Most memory that an image is given because it wants it (1 GiB); for more the user has to say so.
+pub const WANTED_MEMORY_MAX: u64 = 1 << 30;
+
+/// Most program headers, and bytes of notes and comments, that are looked at.
+const HEADERS_MAX: u16 = 64;
+const NOTES_MAX: u64 = 64 << 10;
+const COMMENT_MAX: u64 = 4096;
+
 /// A program for a virtual CPU: a validated ELF file.
 #[derive(Debug)]
 pub struct Image {
@@ -30,7 +41,6 @@ pub struct Image {
     entry: u64,
     segments: Vec<Segment>,
     requirements: Requirements,
-    toolchain: Vec<String>,
 }
 
 /// A part of an image that is loaded into RAM.
@@ -78,6 +88,8 @@ pub enum ImageProblem {
     Unreadable(io::Error),
     #[error("it is empty")]
     Empty,
+    #[error("its file has {0} bytes, more than 1 GiB; strip its debug information")]
+    TooLarge(u64),
     #[error("it is not an ELF file; build an image with `vcpu build`")]
     NotElf,
     #[error("its ELF structure is damaged: {0}")]
@@ -118,6 +130,8 @@ pub enum ImageProblem {
     WrongVersion(u32),
     #[error("it needs {needed} bytes of memory, and {given} were given")]
     MemoryTooSmall { needed: u64, given: u64 },
+    #[error("it wants {0} bytes of memory, more than 1 GiB; allow that with `--memory`")]
+    WantsMuchMemory(u64),
     #[error("a memory size of {0} bytes is not possible; the most is 64 GiB")]
     MemoryTooLarge(u64),
 }
@@ -151,6 +165,7 @@ impl Image {
             () if metadata.is_dir() => return Err(Directory),
             () if !metadata.is_file() => return Err(NotRegular),
             () if metadata.len() == 0 => return Err(Empty),
+            () if metadata.len() > FILE_SIZE_MAX => return Err(TooLarge(metadata.len())),
             () => {}
         }
         let mut image = Image {
@@ -159,7 +174,6 @@ impl Image {
             entry: 0,
             segments: Vec::new(),
             requirements: Requirements { version: 0, flags: 0, memory: 0 },
-            toolchain: Vec::new(),
         };
         image.parse(metadata.len())?;
         Ok(image)
@@ -186,6 +200,9 @@ impl Image {
             ET_DYN => return Err(Dynamic),
             other => return Err(NotExecutable(other.0)),
         }
+        if header.e_phnum(LITTLE) > HEADERS_MAX {
+            return Err(Damaged(format!("it has more than {HEADERS_MAX} program headers")));
+        }
         let headers = header.program_headers(LITTLE, &cache).map_err(damaged)?;
         if headers.iter().any(|header| matches!(header.p_type(LITTLE), PT_INTERP | PT_DYNAMIC)) {
             return Err(Dynamic);
@@ -203,7 +220,6 @@ impl Image {
         if requirements.version != INTERFACE_VERSION {
             return Err(WrongVersion(requirements.version));
         }
-        self.toolchain = toolchain(&cache);
         self.segments = segments;
         self.requirements = requirements;
         Ok(())
@@ -229,9 +245,27 @@ impl Image {
         &self.requirements
     }
 
-    /// What compilers and linkers said of themselves (the section `.comment`).
-    pub fn toolchain(&self) -> &[String] {
-        &self.toolchain
+    /// What compilers and linkers said of themselves (the section `.comment`). It informs and nothing
+    /// depends on it, so where it is damaged it says nothing.
+    pub fn toolchain(&self) -> Vec<String> {
+        let bytes = self.comment().unwrap_or_default();
+        let strings = bytes.split(|byte| *byte == 0).filter(|string| !string.is_empty());
+        strings.map(|string| String::from_utf8_lossy(string).into_owned()).collect()
+    }
+
+    fn comment(&self) -> Option<Vec<u8>> {
+        let cache = ReadCache::new(&self.file);
+        let header = Header::parse(&cache).ok()?;
+        // With a count of zero the table would say its own length.
+        if header.e_shnum(LITTLE) == 0 {
+            return None;
+        }
+        let sections = header.sections(LITTLE, &cache).ok()?;
+        let (_, section) = sections.section_by_name(LITTLE, b".comment")?;
+        let (offset, size) = section.file_range(LITTLE)?;
+        let mut bytes = vec![0; size.min(COMMENT_MAX) as usize];
+        self.file.read_exact_at(&mut bytes, offset).ok()?;
+        Some(bytes)
     }
 
     /// The size of RAM to run it with, given what the user asked for: a multiple of the page size.
@@ -244,6 +278,8 @@ impl Image {
         let needed = self.end() - RAM_BASE + PAGE_SIZE;
         let problem = if given > vcpu_abi::layout::RAM_SIZE_MAX {
             ImageProblem::MemoryTooLarge(given)
+        } else if asked.is_none() && given > WANTED_MEMORY_MAX {
+            ImageProblem::WantsMuchMemory(given)
         } else if given < needed {
             ImageProblem::MemoryTooSmall { needed, given }
         } else {
@@ -328,6 +364,9 @@ fn requirements(
 ) -> Result<Requirements, ImageProblem> {
     for header in headers.iter().filter(|header| header.p_type(LITTLE) == PT_NOTE) {
         let damaged = |error: object::read::Error| ImageProblem::Damaged(error.to_string());
+        if header.p_filesz(LITTLE) > NOTES_MAX {
+            return Err(ImageProblem::Damaged(format!("its notes take more than {NOTES_MAX} bytes")));
+        }
         let Some(mut notes) = header.notes(LITTLE, cache).map_err(damaged)? else { continue };
         while let Some(note) = notes.next().map_err(damaged)? {
             if note.name() == &NOTE_NAME[..NOTE_NAME.len() - 1] && note.n_type(LITTLE).0 == NOTE_TYPE {
@@ -337,15 +376,4 @@ fn requirements(
         }
     }
     Err(ImageProblem::NoNote)
-}
-
-/// The strings of `.comment`. They inform, nothing depends on them, so damage means no strings.
-fn toolchain(cache: Cache<'_>) -> Vec<String> {
-    let elf: ElfFile64<'_, LittleEndian, Cache<'_>> = match ElfFile64::parse(cache) {
-        Ok(elf) => elf,
-        Err(_) => return Vec::new(),
-    };
-    let bytes = elf.section_by_name(".comment").and_then(|section| section.data().ok()).unwrap_or_default();
-    let strings = bytes[..bytes.len().min(4096)].split(|byte| *byte == 0).filter(|string| !string.is_empty());
-    strings.map(|string| String::from_utf8_lossy(string).into_owned()).collect()
 }

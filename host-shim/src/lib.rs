@@ -45,7 +45,7 @@ pub mod upcall;
 pub use clock::ClockMode;
 pub use console::Streams;
 pub use error::Error;
-pub use image::{Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment};
+pub use image::{FILE_SIZE_MAX, Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment, WANTED_MEMORY_MAX};
 pub use memory::GuestMemory;
 pub use report::{
     Outcome, Report, STATUS_BAD_IMAGE, STATUS_FAILED, STATUS_FAULTED, STATUS_PANICKED, STATUS_TIME_LIMIT,

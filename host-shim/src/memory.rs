@@ -1,9 +1,9 @@
 //! Guest memory: RAM that guest and host share, and what the guest may do with its pages.
 //!
 //! RAM is two anonymous files: the image's executable segments lie in one that is sealed against
-//! writing, everything else in one that is sealed against resizing, so an access to the host's mapping
-//! can never fail. The guest writes RAM whenever it runs: the host keeps no reference into it, copies
-//! once and validates the copy.
+//! writing, everything else in one that is sealed against resizing. The guest writes RAM whenever it runs:
+//! the host keeps no reference into it, copies once by system calls, which cannot fault, and validates
+//! the copy.
 
 use crate::image::{Image, Segment};
 use crate::sys::{self, Mapping};
@@ -20,6 +20,7 @@ pub struct GuestMemory {
     mapping: Mapping,
     ram: OwnedFd,
     text: OwnedFd,
+    pieces: Vec<Piece>,
     /// Rights of each page as bits of [`Access`], inverted against [`FREE`] so that untouched zeros
     /// mean free RAM and cost nothing.
     access: Vec<u8>,
@@ -36,6 +37,12 @@ pub(crate) struct Piece {
     pub access: Access,
     /// Offset in the sealed text, or `None` for a piece of the other file, whose offsets are those of RAM.
     pub text_offset: Option<u64>,
+}
+
+impl Piece {
+    fn contains(&self, address: u64) -> bool {
+        (self.address..self.address + self.length).contains(&address)
+    }
 }
 
 impl GuestMemory {
@@ -64,7 +71,8 @@ impl GuestMemory {
         }
         sys::seal_content(&text)?;
         let text = sys::reopen_read_only(&text)?;
-        let mut memory = GuestMemory { mapping, ram, text, access: vec![0; (size / PAGE_SIZE) as usize] };
+        let access = vec![0; (size / PAGE_SIZE) as usize];
+        let mut memory = GuestMemory { mapping, ram, text, pieces: pieces.clone(), access };
         for piece in &pieces {
             if let Some(offset) = piece.text_offset {
                 let at = (piece.address - RAM_BASE) as usize;
@@ -97,24 +105,38 @@ impl GuestMemory {
 
     /// Copies bytes out of RAM, whatever the guest's rights are. `None` if not all of them are RAM.
     pub fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        let range = self.offsets(address, N as u64)?;
         let mut bytes = [0; N];
-        // SAFETY: `offsets` keeps the range inside the mapping, which never shrinks. The guest may write
-        // it meanwhile (it does not run while its calls are served); raw copies bear that.
-        unsafe {
-            let from = self.mapping.pointer().add(range.start as usize);
-            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), N);
-        }
+        self.copy(address, &mut bytes)?;
         Some(bytes)
     }
 
     /// Copies a range out of RAM, cut at `most` bytes. `None` if the range is not readable RAM.
     pub(crate) fn read_cut(&self, address: u64, length: u64, most: u64) -> Option<Vec<u8>> {
-        let from = self.find(address, length, Access::READ)?;
+        self.find(address, length, Access::READ)?;
         let mut bytes = vec![0; length.min(most) as usize];
-        // SAFETY: as in `read`.
-        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        self.copy(address, &mut bytes)?;
         Some(bytes)
+    }
+
+    /// Fills a buffer from RAM. Files are read, not the mapping: to touch a page for the first time can
+    /// fail if the system is short of memory, and that must not be a signal.
+    fn copy(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
+        self.offsets(address, buffer.len() as u64)?;
+        let (mut at, mut rest) = (address, buffer);
+        while !rest.is_empty() {
+            let piece = self.pieces.iter().find(|piece| piece.contains(at))?;
+            let here = rest.len().min((piece.address + piece.length - at) as usize);
+            let (part, others) = rest.split_at_mut(here);
+            let (file, offset) = match piece.text_offset {
+                Some(offset) => (&self.text, offset + (at - piece.address)),
+                None => (&self.ram, at - RAM_BASE),
+            };
+            if rustix::io::pread(file, &mut *part, offset) != Ok(here) {
+                return None;
+            }
+            (at, rest) = (at + here as u64, others);
+        }
+        Some(())
     }
 
     /// Whether pages belong to the sealed text.

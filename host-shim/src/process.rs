@@ -145,6 +145,8 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
         let close = libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         let ready = step("close the host's descriptors", close)
             && step("leave the working directory", libc::chdir(c"/".as_ptr()).into())
+            // An inherited personality could map page zero, or make everything readable executable.
+            && step("take on the usual personality", libc::personality(0).into())
             && step("die with the host", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())
             && step("give up new privileges", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
             && step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
@@ -180,35 +182,48 @@ pub(crate) fn start(image: &Image, memory: &GuestMemory, pages: &MachinePages) -
     let (ram_file, text_file) = memory.files();
     let process = spawn([&pages.file, text_file, ram_file].map(|file| file.as_raw_fd()), executable)?;
 
-    let stopped_by = |expected| -> Result<(), Error> {
-        let status = process.wait().map_err(|error| Error::system("wait for the guest's process", error))?;
-        if libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == expected {
-            return Ok(());
-        }
-        Err(Error::Start(format!("its process ended with status {status:#x} before the guest began")))
-    };
+    // Should memory run short, the guest goes first. Refused at worst, which changes only that.
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
     // The stop at the stub's first instruction, then that at its breakpoint.
-    stopped_by(libc::SIGTRAP)?;
+    run_to(&process, stub::start())?;
     let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESECCOMP;
-    let trace = |request, data: c_int| {
-        // SAFETY: neither request takes a pointer.
-        sys::check(unsafe { libc::ptrace(request, process.pid, 0usize, data as usize) })
-            .map_err(|error| Error::system("trace the guest's process", error))
-    };
-    trace(libc::PTRACE_SETOPTIONS, options)?;
+    request(&process, libc::PTRACE_SETOPTIONS, options as usize)?;
     limit(process.pid)?;
-    trace(libc::PTRACE_CONT, 0)?;
-    stopped_by(libc::SIGTRAP)?;
-    let mut registers = Registers::start(0).raw;
-    // SAFETY: the buffer is valid for the call.
-    sys::check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, process.pid, 0usize, &raw mut registers) })
-        .map_err(|error| Error::system("read the stub's registers", error))?;
+    request(&process, libc::PTRACE_CONT, 0)?;
+    let registers = run_to(&process, stub::end())?;
     if registers.rax != stub::DONE {
         let error = io::Error::from_raw_os_error((registers.rax as i32).wrapping_neg());
         return Err(Error::system(script.purpose(registers.rbx), error));
     }
     pages.write(0, &[0; PAGE_SIZE as usize]);
     Ok(process)
+}
+
+/// Waits until the process has stopped with `rip` at this address. On the way signals from outside, which
+/// were blocked while it was born, are swallowed.
+fn run_to(process: &Process, rip: u64) -> Result<libc::user_regs_struct, Error> {
+    loop {
+        let status = process.wait().map_err(|error| Error::system("wait for the guest's process", error))?;
+        if !libc::WIFSTOPPED(status) {
+            return Err(Error::Start(format!(
+                "its process ended with status {status:#x} before the guest began"
+            )));
+        }
+        let mut registers = Registers::start(0).raw;
+        request(process, libc::PTRACE_GETREGS, (&raw mut registers) as usize)?;
+        if registers.rip == rip {
+            return Ok(registers);
+        }
+        request(process, libc::PTRACE_CONT, 0)?;
+    }
+}
+
+/// Asks something of the stopped process; `data` is a number, or the address of what the request wants.
+fn request(process: &Process, request: libc::c_uint, data: usize) -> Result<(), Error> {
+    // SAFETY: the callers above pass what each request wants.
+    sys::check(unsafe { libc::ptrace(request, process.pid, 0usize, data) })
+        .map(drop)
+        .map_err(|error| Error::system("trace the guest's process", error))
 }
 
 fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error> {

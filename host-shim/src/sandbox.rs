@@ -79,7 +79,6 @@ pub struct Sandbox<'i> {
     pages: Arc<MachinePages>,
     events: Arc<Events>,
     timers: Timers,
-    clock: Clock,
     streams: [Stream; 3],
     /// Kicks that were already seen to.
     seen: u32,
@@ -135,14 +134,14 @@ impl<'i> Sandbox<'i> {
         let process = process::start(image, &memory, &pages)?;
         let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
         let events = Arc::new(Events::new(pages.clone(), pidfd));
-        let mut timers = Timers::new(events.clone()).map_err(setup("make a timer"))?;
+        let clock = Clock::start(config.clock);
+        pages.set_information(information::page(size, &clock, &strings));
+        let mut timers = Timers::new(events.clone(), clock).map_err(setup("make a timer"))?;
         if let Some(limit) = config.time_limit {
             let now = sys::monotonic();
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
-        let clock = Clock::start(config.clock);
-        pages.set_information(information::page(size, &clock, &strings));
         let backend = match config.backend {
             BackendKind::Auto | BackendKind::Ptrace => Ptrace::new(process, image.entry()),
         };
@@ -153,7 +152,6 @@ impl<'i> Sandbox<'i> {
             pages,
             events,
             timers,
-            clock,
             streams,
             seen: 0,
             ended: false,
@@ -242,7 +240,9 @@ impl<'i> Sandbox<'i> {
             },
             Stop::Exception(exception) => self.interrupt(Interruption::Exception(exception))?,
             Stop::Killed(signal) => {
-                let sentence = format!("the guest's process was killed from outside by signal {signal}");
+                let sentence = format!(
+                    "the guest's process was killed from outside, or for lack of memory, by signal {signal}"
+                );
                 Some(Outcome::Killed(Report { sentence, registers: None, backtrace: Vec::new() }))
             }
         };
@@ -310,15 +310,13 @@ impl<'i> Sandbox<'i> {
             Call::TimerSet => match u32::try_from(a) {
                 Ok(line) if line < EVENT_LINES => {
                     let deadline = (b != NEVER).then_some(b);
-                    self.timers
-                        .set(&self.clock, line, deadline)
-                        .map_err(|error| Error::system("set a timer", error))?;
+                    self.timers.set(line, deadline).map_err(|error| Error::system("set a timer", error))?;
                     Ok(0)
                 }
                 _ => Err(CallError::BadArgument),
             },
             Call::Protect => self.protect(a, b, c)?,
-            Call::Clock => Ok(self.clock.now()),
+            Call::Clock => Ok(self.timers.clock().now()),
         }))
     }
 
@@ -357,14 +355,14 @@ impl<'i> Sandbox<'i> {
                 let outcome = self.interrupt(Interruption::Event)?;
                 return Ok(outcome.map_or(Flow::Continue, Flow::End));
             }
-            if deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+            if deadline.is_some_and(|deadline| deadline <= self.timers.clock().now()) {
                 return Ok(Flow::Answer(Err(CallError::TimedOut)));
             }
-            if self.clock.is_virtual() && self.timers.pass(&self.clock, deadline) {
+            if self.timers.pass(deadline) {
                 continue;
             }
             self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))?;
-            let until = deadline.map(|deadline| self.clock.to_host(deadline));
+            let until = deadline.map(|deadline| self.timers.clock().to_host(deadline));
             self.events.sleep(self.seen, until);
         }
     }

@@ -52,10 +52,10 @@ global_asm!(
     "syscall",
     "cmp rax, rbx",
     "jne 3f",
-    // The script: seven words a step, number and six arguments, until the number is -1.
+    // The script: seven words a step, number and six arguments, until the number is negative.
     "2: mov rax, [rbx]",
-    "cmp rax, -1",
-    "je 3f",
+    "test rax, rax",
+    "js 3f",
     "mov rdi, [rbx + 8]",
     "mov rsi, [rbx + 16]",
     "mov rdx, [rbx + 24]",
@@ -67,7 +67,7 @@ global_asm!(
     "jae 3f",
     "add rbx, 56",
     "jmp 2b",
-    // The end: rax is -1 if all went well and rbx the step otherwise.
+    // The end: rax is that number if all went well, otherwise an error, and rbx the step.
     "3: int3",
     "vcpu_stub_end:",
     ".popsection",
@@ -108,8 +108,18 @@ pub(crate) fn protect_end() -> u64 {
     address(&raw const vcpu_stub_protect_end)
 }
 
-/// What `rax` holds when the script was carried out.
-pub(crate) const DONE: u64 = u64::MAX;
+/// Address of the stub's first instruction.
+pub(crate) fn start() -> u64 {
+    address(&raw const vcpu_stub_start)
+}
+
+/// Address behind the breakpoint with which the script ends.
+pub(crate) fn end() -> u64 {
+    address(&raw const vcpu_stub_end)
+}
+
+/// The number that ends the script, and what `rax` holds then; no system call fails with it.
+pub(crate) const DONE: u64 = 1 << 63;
 
 /// The executable, sealed; made once.
 pub(crate) fn executable() -> io::Result<&'static OwnedFd> {
@@ -140,7 +150,7 @@ fn elf() -> Vec<u8> {
     let long = |file: &mut Vec<u8>, values: &[u64]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
     half(&mut file, &[object::elf::ET_EXEC.0, object::elf::EM_X86_64.0]);
     word(&mut file, &[1]);
-    long(&mut file, &[address(&raw const vcpu_stub_start), HEADER_SIZE.into(), 0]);
+    long(&mut file, &[start(), HEADER_SIZE.into(), 0]);
     word(&mut file, &[0]);
     half(&mut file, &[HEADER_SIZE, PROGRAM_HEADER_SIZE, 2, 0, 0, 0]);
     word(&mut file, &[object::elf::PT_LOAD.0, object::elf::PF_R.0 | object::elf::PF_X.0]);
@@ -198,7 +208,7 @@ impl Script {
         self.steps[set_filter].0[1..4].copy_from_slice(&arguments);
         let words = self.steps.iter().flat_map(|(step, _)| step);
         let mut page: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-        page.extend(u64::MAX.to_le_bytes());
+        page.extend(DONE.to_le_bytes());
         page.resize(descriptor, 0);
         page.extend((filter.len() as u64).to_le_bytes());
         page.extend((VCPU_PAGE + program as u64).to_le_bytes());
@@ -220,7 +230,13 @@ mod tests {
     fn the_gate_lies_at_its_address_and_the_sites_are_apart() {
         assert_eq!(address(&raw const vcpu_stub_page), GATE);
         assert!(gate_end() < protect() && protect() < protect_end());
-        assert!(address(&raw const vcpu_stub_end) < GATE + PAGE_SIZE);
+        assert!(end() < GATE + PAGE_SIZE);
+    }
+
+    #[test]
+    fn no_error_of_a_system_call_looks_like_success() {
+        let errors = -4095i64..=-1;
+        assert!(!errors.contains(&(DONE as i64)) && (DONE as i64) < 0);
     }
 
     #[test]

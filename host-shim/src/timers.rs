@@ -9,6 +9,7 @@ use crate::console::Readiness;
 use crate::events::Events;
 use crate::sys;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,7 +20,7 @@ use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
 /// What to wait for.
 #[derive(Debug)]
 struct Wishes {
-    /// Deadline of each line's timer, in ns of the host's monotonic clock (of the guest's, if virtual).
+    /// Deadline of each line's timer, in ns of the guest's clock.
     timers: [Option<u64>; EVENT_LINES as usize],
     limit: Option<u64>,
     /// Streams on which the guest waits, with what it waits for.
@@ -34,6 +35,7 @@ struct Shared {
     /// Rung when streams or `end` change; the timer is set without waking the thread.
     bell: OwnedFd,
     events: Arc<Events>,
+    clock: Clock,
 }
 
 /// The timers of a sandbox.
@@ -49,9 +51,10 @@ impl Shared {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the timer to the earliest deadline.
+    /// Sets the timer to the earliest deadline. Virtual time comes without it.
     fn arm(&self, wishes: &Wishes) -> io::Result<()> {
-        let earliest = wishes.timers.iter().flatten().copied().chain(wishes.limit).min();
+        let timers = wishes.timers.iter().flatten().filter(|_| !self.clock.is_virtual());
+        let earliest = timers.map(|deadline| self.clock.to_host(*deadline)).chain(wishes.limit).min();
         // Zero would disarm.
         let it_value = sys::timespec(earliest.map_or(0, |deadline| deadline.max(1)));
         let setting = Itimerspec { it_interval: sys::timespec(0), it_value };
@@ -80,9 +83,11 @@ impl Shared {
             let own = &own[..if process_lives { 3 } else { 2 }];
             let mut fds: Vec<PollFd<'_>> = own.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             fds.extend(streams.iter().map(|stream| PollFd::new(&stream.file, stream.events)));
-            // An interrupted or failed poll has found nothing; the next one looks again.
-            if rustix::event::poll(&mut fds, None).is_err() {
-                continue;
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                // Short of memory: nobody would keep the guest's time any more, so it is over.
+                Err(_) => return self.events.stop(),
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             let mut count = [0; 8];
@@ -107,46 +112,51 @@ impl Shared {
         }
     }
 
-    /// Raises the lines whose deadlines have passed.
+    /// Raises the lines whose deadlines have passed. The host's clock may be a little ahead of the
+    /// guest's, which is the one that counts; then the timer is set again for the rest.
     fn fire(&self) {
         let mut wishes = self.wishes();
-        let now = sys::monotonic();
-        raise_due(&mut wishes, now, &self.events);
-        if wishes.limit.take_if(|limit| *limit <= now).is_some() {
+        self.raise_due(&mut wishes);
+        if wishes.limit.take_if(|limit| *limit <= sys::monotonic()).is_some() {
             self.events.stop();
         }
         // Setting a timer of our own cannot fail.
         let _ = self.arm(&wishes);
     }
-}
 
-fn raise_due(wishes: &mut Wishes, now: u64, events: &Events) {
-    for (line, timer) in wishes.timers.iter_mut().enumerate() {
-        if timer.take_if(|deadline| *deadline <= now).is_some() {
-            events.raise(line as u32);
+    fn raise_due(&self, wishes: &mut Wishes) {
+        let now = self.clock.now();
+        for (line, timer) in wishes.timers.iter_mut().enumerate() {
+            if timer.take_if(|deadline| *deadline <= now).is_some() {
+                self.events.raise(line as u32);
+            }
         }
     }
 }
 
 impl Timers {
-    pub(crate) fn new(events: Arc<Events>) -> io::Result<Timers> {
+    pub(crate) fn new(events: Arc<Events>, clock: Clock) -> io::Result<Timers> {
         let wishes =
             Wishes { timers: [None; EVENT_LINES as usize], limit: None, streams: Vec::new(), end: false };
         let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events };
+        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events, clock };
         Ok(Timers { shared: Arc::new(shared), thread: None })
     }
 
+    /// The guest's clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// Sets the timer of a line to `deadline` in ns of the guest's clock, or disarms it.
-    pub(crate) fn set(&mut self, clock: &Clock, line: u32, deadline: Option<u64>) -> io::Result<()> {
-        let deadline = deadline.map(|at| if clock.is_virtual() { at } else { clock.to_host(at) });
+    pub(crate) fn set(&mut self, line: u32, deadline: Option<u64>) -> io::Result<()> {
         {
             let mut wishes = self.shared.wishes();
             wishes.timers[line as usize] = deadline;
-            if clock.is_virtual() {
-                raise_due(&mut wishes, clock.now(), &self.shared.events);
+            if self.shared.clock.is_virtual() {
+                self.shared.raise_due(&mut wishes);
                 return Ok(());
             }
             self.shared.arm(&wishes)?;
@@ -176,13 +186,14 @@ impl Timers {
         self.ensure_thread()
     }
 
-    /// Lets virtual time pass to the next timer, but not beyond `deadline`. False if it would pass
-    /// without either.
-    pub(crate) fn pass(&self, clock: &Clock, deadline: Option<u64>) -> bool {
+    /// Lets virtual time pass to the next timer, but not beyond `deadline`. False if time is not virtual,
+    /// or would pass without either.
+    pub(crate) fn pass(&self, deadline: Option<u64>) -> bool {
         let mut wishes = self.shared.wishes();
-        let Some(next) = wishes.timers.iter().flatten().copied().chain(deadline).min() else { return false };
-        clock.advance(next);
-        raise_due(&mut wishes, next, &self.shared.events);
+        let next = wishes.timers.iter().flatten().copied().chain(deadline).min();
+        let Some(next) = next.filter(|_| self.shared.clock.is_virtual()) else { return false };
+        self.shared.clock.advance(next);
+        self.shared.raise_due(&mut wishes);
         true
     }
 

@@ -111,6 +111,20 @@ mod running {
     use super::*;
 
     #[test]
+    fn a_file_size_limit_is_an_error_of_the_guest_and_not_the_end_of_the_host() {
+        // The file that is appended to is larger than allowed already; the guest's memory is not.
+        let output = tempfile::NamedTempFile::new().unwrap();
+        output.as_file().set_len(3 << 20).unwrap();
+        let mut command = Command::new("sh");
+        // In blocks of 512 bytes.
+        command.args(["-c", "ulimit -f 4096; exec \"$0\" run --memory 1M \"$1\" >> \"$2\""]);
+        command.arg(env!("CARGO_BIN_EXE_vcpu")).arg(hello()).arg(output.path());
+        let run = run(&mut command);
+        assert_eq!(run.status, 101, "{run:?}");
+        assert!(run.errors.contains("failed printing"), "{run:?}");
+    }
+
+    #[test]
     fn an_image_is_run_and_only_it_is_heard() {
         let run = run(vcpu(["run"]).arg(hello()));
         assert_eq!(

@@ -16,15 +16,17 @@ const NOBODY: u32 = 65534;
 /// which could not be executed then.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A directory that everybody can read, with `vcpu` and the image of `hello` in it.
+/// A directory that everybody can read, with `vcpu` and the images of `hello` and `faults` in it.
 fn public_copy() -> tempfile::TempDir {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let options = Options { manifest_dir: Some(repository.into()), quiet: true, ..Options::default() };
-    let hello = build(&["hello"], &options).expect("hello is built").remove(0).path;
+    let images = build(&["hello", "faults"], &options).expect("the images are built");
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_vcpu"), directory.path().join("vcpu")).unwrap();
-    fs::copy(hello, directory.path().join("hello")).unwrap();
+    for image in images {
+        fs::copy(image.path, directory.path().join(image.name)).unwrap();
+    }
     directory
 }
 
@@ -48,6 +50,45 @@ fn an_ordinary_user_can_run_an_image() {
     });
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(output.stdout, b"Hello from a virtual CPU!\n");
+}
+
+/// A personality that maps page zero is inherited. (Only root gets the page.)
+#[test]
+fn page_zero_is_not_mapped_whatever_was_inherited() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let directory = public_copy();
+    let mut command = Command::new(directory.path().join("vcpu"));
+    command.args(["run", "./faults", "--", "null", "--handled"]).current_dir(directory.path());
+    // SAFETY: between fork and exec only one system call is made.
+    unsafe {
+        command.pre_exec(|| {
+            libc::personality(libc::MMAP_PAGE_ZERO as libc::c_ulong);
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.stdout, b"handled: page fault at 0x0\n", "{output:?}");
+}
+
+/// Signals that come while a guest is started do not spoil that.
+#[test]
+fn signals_to_the_process_group_do_not_disturb_a_start() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let directory = public_copy();
+    for _ in 0..30 {
+        let mut command = Command::new(directory.path().join("vcpu"));
+        command
+            .args(["run", "./hello"])
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .process_group(0);
+        let mut child = command.spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            // SAFETY: a signal to the group that the child leads, which is not waited for yet.
+            unsafe { libc::kill(-(child.id() as i32), libc::SIGWINCH) };
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::page::State;
 
-/// Prepares the kernel, runs the program with events on, and ends the guest with the status it gives.
+/// Prepares the kernel, runs the constructors of C and its kin, runs the program with events on, and ends the guest with the status it gives.
 ///
 /// `entry!` calls this with the stack pointer at the top of the main stack, before anything else ran.
 pub fn start(program: fn() -> u8) -> ! {
@@ -17,6 +17,9 @@ pub fn start(program: fn() -> u8) -> ! {
     page.entry_sp.store(machine::upcall_stack_top(), Relaxed);
     page.state.store(State::EXCEPTIONS.bits(), Relaxed);
     heap::init();
+    for constructor in machine::constructors() {
+        constructor();
+    }
     crate::event::enable();
     call::exit(program())
 }

@@ -35,8 +35,15 @@ pub(crate) fn init() {
 }
 
 /// Runs `action` on the heap with events off, so that an event handler that allocates finds it free.
+///
+/// # Panics
+///
+/// If the heap is in use, which then was interrupted by an exception: a damaged heap, or an overflow of
+/// the stack. To wait for it would be for ever.
 fn locked<R>(action: impl FnOnce(&mut Heap) -> R) -> R {
-    event::without(|| action(&mut HEAP.lock()))
+    event::without(|| {
+        action(&mut HEAP.try_lock().expect("an exception interrupted the heap, which is needed"))
+    })
 }
 
 // SAFETY: blocks come from `Heap`, which keeps the contract; `HEAP` is used under its lock only.

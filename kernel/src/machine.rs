@@ -11,6 +11,8 @@ unsafe extern "C" {
     static __main_stack_top: u8;
     static __upcall_stack_top: u8;
     static __image_end: u8;
+    static __init_array_start: [extern "C" fn(); 0];
+    static __init_array_end: [extern "C" fn(); 0];
 }
 
 /// The vCPU page.
@@ -56,6 +58,14 @@ pub fn environment() -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
 /// Addresses of the RAM behind the image, which nothing uses yet at boot.
 pub fn free_ram() -> Range<u64> {
     (&raw const __image_end) as u64..RAM_BASE + info().ram_size
+}
+
+/// The functions that want to run before the main function, in the order the linker gives.
+pub(crate) fn constructors() -> &'static [extern "C" fn()] {
+    let (start, end) = (&raw const __init_array_start, &raw const __init_array_end);
+    let count = (end as usize - start as usize) / size_of::<extern "C" fn()>();
+    // SAFETY: the linker script puts both symbols around the array of function pointers in read-only data.
+    unsafe { core::slice::from_raw_parts(start.cast(), count) }
 }
 
 /// Addresses of the main program's stack.

@@ -5,7 +5,7 @@
 //! | calls the gate | `PTRACE_EVENT_SECCOMP` at the gate's system call | call |
 //! | stores to the trap page | `SIGSEGV` with that address | call, if the instruction is the one |
 //! | anything not permitted | `SIGSEGV` `SIGBUS` `SIGILL` `SIGFPE` `SIGTRAP` `SIGSYS` of the kernel's own | exception |
-//! | is kicked | any other signal | kick |
+//! | is kicked, or sent a signal from outside | any other signal | kick, if there is one to take |
 //!
 //! The gate does not use the segmentation fault, because a stop without a signal costs two thirds of
 //! one with (`vcpu bench call` shows both). No signal is ever delivered to the process.
@@ -16,6 +16,7 @@ use crate::process::{self, Process};
 use crate::registers::Registers;
 use crate::{Error, stub, sys};
 use libc::{c_int, c_uint};
+use std::io;
 use std::mem::offset_of;
 use std::ops::Range;
 use vcpu_abi::call::Access;
@@ -26,7 +27,6 @@ use vcpu_abi::layout::{TRAP_INSTRUCTION, TRAP_PAGE};
 mod code {
     pub(super) const SI_KERNEL: i32 = 0x80;
     pub(super) const BUS_ADRALN: i32 = 1;
-    pub(super) const BUS_ADRERR: i32 = 2;
     pub(super) const FPE_INTDIV: i32 = 1;
     pub(super) const FPE_INTOVF: i32 = 2;
 }
@@ -144,7 +144,8 @@ impl Ptrace {
             return Ok(Stop::Killed(libc::WTERMSIG(status)));
         }
         if !libc::WIFSTOPPED(status) {
-            return Err(Error::Start(format!("its process ended by itself with status {status:#x}")));
+            let error = io::Error::other(format!("it ended by itself with status {status:#x}"));
+            return Err(Error::system("keep the guest's process", error));
         }
         if status >> 8 == libc::SIGTRAP | libc::PTRACE_EVENT_SECCOMP << 8 {
             self.call = CallBy::Gate;
@@ -175,9 +176,9 @@ impl Ptrace {
         Ok(match (signal, information.si_code) {
             (libc::SIGSEGV, code::SI_KERNEL) => exception(Cause::GeneralProtection),
             (libc::SIGSEGV, _) if address == TRAP_PAGE => self.trap_call(memory)?.unwrap_or(page_fault),
-            (libc::SIGSEGV, _) | (libc::SIGBUS, code::BUS_ADRERR) => page_fault,
             (libc::SIGBUS, code::BUS_ADRALN) => exception(Cause::AlignmentCheck),
-            (libc::SIGBUS, _) => exception(Cause::StackFault),
+            (libc::SIGBUS, code::SI_KERNEL) => exception(Cause::StackFault),
+            (libc::SIGSEGV | libc::SIGBUS, _) => page_fault,
             (libc::SIGILL, _) => exception(Cause::InvalidOpcode),
             (libc::SIGFPE, code::FPE_INTDIV | code::FPE_INTOVF) => exception(Cause::DivideError),
             (libc::SIGFPE, _) => exception(self.floating_point_cause()?),

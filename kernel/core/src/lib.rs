@@ -2,9 +2,40 @@
 //!
 //! Nothing here knows a register, a page or the machine. What can be decided by looking at values is
 //! decided here and tested in microseconds on the developer's machine; the kernel proper carries it out.
+//!
+//! [`policy`] is the whole, and the place to begin. Below it, each file is one subject:
+//!
+//! | what | where |
+//! |---|---|
+//! | who runs | [`priority`], [`time_slice`], [`thread`], and the scheduler with its ready queues |
+//! | when something is due | [`timeout`], [`timer`], and the alarm |
+//! | who owns what | [`mutex`] with priority inheritance, [`condition`], [`read_write_lock`] |
+//! | who waits for what | [`semaphore`], [`barrier`], [`event_group`], and the wait queue under all of them |
+//! | where it is kept | [`table`] |
 
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+mod alarm;
+pub mod barrier;
 pub mod clock;
+pub mod condition;
+pub mod event_group;
+mod inherit;
+mod list;
+pub mod mutex;
+pub mod policy;
+pub mod priority;
+pub mod read_write_lock;
+mod ready;
+mod scheduler;
+pub mod semaphore;
 pub mod strings;
+pub mod table;
+pub mod thread;
+pub mod time_slice;
+pub mod timeout;
+pub mod timer;
+mod wait;

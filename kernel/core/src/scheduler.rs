@@ -220,7 +220,3 @@ impl Scheduler {
         self.running.take()
     }
 }
-
-#[cfg(test)]
-#[path = "scheduler_tests.rs"]
-mod tests;

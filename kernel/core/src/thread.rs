@@ -27,8 +27,8 @@ use crate::priority::Priority;
 use crate::read_write_lock::{HoldId, ReadWriteLockId};
 use crate::semaphore::SemaphoreId;
 use crate::table::{Id, Table};
-use crate::timeout::TimeoutId;
 use crate::time_slice::{Rest, TimeSlice};
+use crate::timeout::TimeoutId;
 use crate::timer::TimerId;
 
 /// The number of a thread. It names the thread until the thread is removed, also after its exit.

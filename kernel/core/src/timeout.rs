@@ -59,7 +59,11 @@ impl<T> TimeoutQueue<T> {
     /// A queue with room for `capacity` deadlines.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> TimeoutQueue<T> {
-        TimeoutQueue { heap: Vec::with_capacity(capacity), slots: Table::with_capacity(capacity), sequence: 0 }
+        TimeoutQueue {
+            heap: Vec::with_capacity(capacity),
+            slots: Table::with_capacity(capacity),
+            sequence: 0,
+        }
     }
 
     /// Makes room for `additional` more deadlines than there are. Allocates.

@@ -72,6 +72,9 @@ Environment:
 
 fn main() -> ExitCode {
     status::turn_panics_into_failures();
+    // A guest's output may not be able to end us: beyond a file size limit, writing fails instead.
+    // SAFETY: no handler is set, and no other thread exists.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         // Help and version come this way too, and are no failure.

@@ -4,10 +4,23 @@
 #![no_main]
 
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libvcpu::prelude::*;
-use libvcpu::{env, event, heap, time};
+use libvcpu::{env, event, exception, heap, time};
 
 entry!(main, memory: 4 << 20);
+
+/// Constructors that ran.
+static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
+
+/// What a C compiler makes of `__attribute__((constructor))`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = construct;
+
+extern "C" fn construct() {
+    CONSTRUCTED.fetch_add(1, Relaxed);
+}
 
 unsafe extern "C" {
     fn memcpy(to: *mut c_void, from: *const c_void, length: usize) -> *mut c_void;
@@ -22,6 +35,11 @@ fn main() -> Result<(), String> {
         Some("memory") => memory(),
         Some("heap") => heap(),
         Some("wait-in-handler") => wait_in_handler(),
+        Some("broken-heap") => broken_heap(),
+        Some("constructors") => {
+            println!("{} before main", CONSTRUCTED.load(Relaxed));
+            Ok(())
+        }
         other => Err(format!("there is no case {other:?}")),
     }
 }
@@ -135,6 +153,24 @@ fn heap() -> Result<(), String> {
     drop(all);
     println!("{} blocks until memory ran out; leaked {}", many, heap::statistics().used - before.used);
     Ok(())
+}
+
+/// The heap's own list is damaged, so that an exception interrupts it; the handler needs the heap too.
+fn broken_heap() -> Result<(), String> {
+    exception::set_handler(Some(|exception| {
+        println!("{} at {:#x}", exception.cause, exception.address.unwrap_or(0));
+        exception::Verdict::Unhandled
+    }));
+    let block = Box::into_raw(Box::new([0u64; 8]));
+    // SAFETY: wrong on purpose: the block is written after it was given back.
+    unsafe {
+        drop(Box::from_raw(block));
+        for word in 0..8 {
+            block.cast::<u64>().add(word).write_volatile(0x10);
+        }
+    }
+    core::hint::black_box(vec![0u8; 100_000]);
+    Err("the heap did not notice".to_owned())
 }
 
 /// A handler that waits would stand on the stack that the next upcall uses.
