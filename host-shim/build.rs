@@ -104,6 +104,11 @@ fn reduced_workspace(root: &Path, carried: &[File]) -> String {
             None => true,
         });
     }
+    // Settings for single packages are for those of the host.
+    let profiles = manifest.get_mut("profile").and_then(toml::Value::as_table_mut);
+    for profile in profiles.into_iter().flat_map(|profiles| profiles.iter_mut()) {
+        profile.1.as_table_mut().map(|profile| profile.remove("package"));
+    }
     manifest.to_string()
 }
 

@@ -6,7 +6,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 use vcpu_abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
-use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_host::backend::Pace;
+use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
 use vcpu_tests::{BackendKind, Ended, Guest, again, image, on_every_backend, proc};
 
 fn attack(name: &str, backend: BackendKind) -> Guest {
@@ -55,6 +56,36 @@ fn the_gates_system_calls_serve_nobody_else(backend: BackendKind) {
 
 fn a_jump_to_any_byte_of_the_gate_does_no_harm(backend: BackendKind) {
     nothing_changes_outside("gate-bytes", backend);
+}
+
+/// The guest is let go after its first call, as if `ptrace` were lost: then nobody catches what it does.
+fn without_its_tracer_a_system_call_ends_the_guest(backend: BackendKind) {
+    // By each instruction in the gate page, and by the program's own.
+    for site in ["0", "1", "2", "999"] {
+        let output = tempfile::tempfile().unwrap();
+        let null = || std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
+        let streams = Streams { input: null(), output: output.try_clone().unwrap().into(), errors: null() };
+        let status = attack("after-call", backend)
+            .arguments([site])
+            .with(|config| config.streams = Some(streams))
+            .here(|mut sandbox| {
+                while output.metadata().unwrap().len() == 0 {
+                    assert!(sandbox.turn(Pace::Full)?.is_none(), "it makes a call first");
+                }
+                // SAFETY: all zeros are a valid structure of this type.
+                let mut end: libc::siginfo_t = unsafe { std::mem::zeroed() };
+                let (id, options) = (sandbox.pid() as libc::id_t, libc::WEXITED | libc::WNOWAIT);
+                // SAFETY: the process is stopped and traced by this thread, and the buffer is valid. It is
+                // left to the sandbox to bury it.
+                unsafe {
+                    assert_eq!(libc::ptrace(libc::PTRACE_DETACH, sandbox.pid(), 0, 0), 0);
+                    assert_eq!(libc::waitid(libc::P_PID, id, &raw mut end, options), 0);
+                    Ok((end.si_code, end.si_status()))
+                }
+            })
+            .unwrap();
+        assert_eq!(status, (libc::CLD_KILLED, libc::SIGSYS), "site {site}");
+    }
 }
 
 /// What an image says of itself is for reports, and it may say anything.
@@ -238,6 +269,7 @@ on_every_backend!(
     no_system_call_is_carried_out,
     the_gates_system_calls_serve_nobody_else,
     a_jump_to_any_byte_of_the_gate_does_no_harm,
+    without_its_tracer_a_system_call_ends_the_guest,
     garbage_in_the_vcpu_page_ends_the_guest_and_not_the_host,
     damaged_debug_information_does_no_harm,
     an_entry_vector_that_leads_nowhere_is_a_double_fault,

@@ -125,6 +125,50 @@ fn its_limits_are_zero(backend: BackendKind) {
     live.end(b"");
 }
 
+/// The processors that a thread or process may run on, as Linux writes them.
+fn processors(pid: i32) -> String {
+    proc::status(pid, "Cpus_allowed_list").expect("the process exists")
+}
+
+/// The identifier of this thread.
+fn this_thread() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { libc::gettid() }
+}
+
+fn a_pinned_guest_shares_one_processor_with_its_thread(backend: BackendKind) {
+    let before = processors(this_thread());
+    let pinned = |config: &mut Config| config.pin = true;
+    Guest::new("hello", backend)
+        .with(pinned)
+        .here(|mut sandbox| {
+            let one = processors(this_thread());
+            assert!(one.parse::<u32>().is_ok(), "more than one: {one}");
+            assert_eq!(processors(sandbox.pid()), one);
+            sandbox.turn(Pace::Full)?;
+            assert_eq!((processors(sandbox.pid()), processors(this_thread())), (one.clone(), one));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(processors(this_thread()), before);
+}
+
+fn a_guest_that_is_not_pinned_may_run_wherever_its_thread_may(backend: BackendKind) {
+    let before = processors(this_thread());
+    let not_pinned = |config: &mut Config| config.pin = false;
+    Guest::new("hello", backend)
+        .with(not_pinned)
+        .here(|sandbox| {
+            assert_eq!(
+                (processors(this_thread()), processors(sandbox.pid())),
+                (before.clone(), before.clone())
+            );
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(processors(this_thread()), before);
+}
+
 /// Signals that somebody sends to the guest's process, `SIGKILL` excepted.
 const SIGNALS: [i32; 12] = [
     libc::SIGTERM,
@@ -300,6 +344,8 @@ on_every_backend!(
     it_has_no_environment_no_arguments_and_no_directory,
     it_is_filtered_traced_and_cannot_gain_privileges,
     its_limits_are_zero,
+    a_pinned_guest_shares_one_processor_with_its_thread,
+    a_guest_that_is_not_pinned_may_run_wherever_its_thread_may,
     signals_from_outside_do_not_disturb_a_guest_that_computes,
     signals_from_outside_do_not_wake_a_guest_that_waits,
     a_guest_that_is_killed_while_it_computes_is_reported,

@@ -3,7 +3,7 @@
 use crate::backend::Exception;
 use crate::registers::Registers;
 use crate::unwind::Frame;
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::cause::Cause;
@@ -73,7 +73,10 @@ pub struct Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Harmless(&self.sentence))?;
+        // What follows a line feed of the guest's is indented: it must not look like a part of the report.
+        for (index, line) in self.sentence.split('\n').enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { "\n    " }, Harmless(line))?;
+        }
         if let Some(registers) = &self.registers {
             let raw = &registers.raw;
             let others = [("rip", raw.rip), ("rsp", raw.rsp), ("rflags", raw.eflags)];
@@ -140,21 +143,25 @@ fn place(address: u64) -> &'static str {
     }
 }
 
-/// Text from a guest, shown so that it cannot control a terminal: control characters but the line feed
-/// are replaced.
-pub(crate) struct Harmless<'a>(pub(crate) &'a str);
+/// A line of text from a guest, shown so that it can neither control a terminal nor look like anything
+/// else: characters that control, end lines or change the direction of writing are replaced.
+struct Harmless<'a>(&'a str);
 
 impl Display for Harmless<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            let shown = if character.is_control() && character != '\n' && character != '\t' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                character
-            };
-            write!(f, "{shown}")?;
+        self.0.chars().try_for_each(|character| f.write_char(harmless(character)))
+    }
+}
+
+fn harmless(character: char) -> char {
+    match character {
+        '\t' => character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
         }
-        Ok(())
+        '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
+        _ if character.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => character,
     }
 }
 
@@ -187,11 +194,37 @@ mod tests {
         Frame { address: 0x20_0000, function: Some(name.to_owned()), location: None }
     }
 
+    fn report(sentence: &str, backtrace: Vec<Frame>) -> String {
+        Report { sentence: sentence.to_owned(), registers: None, backtrace }.to_string()
+    }
+
     #[test]
     fn a_guest_cannot_control_the_terminal() {
-        let sentence = "a\x1b[31mb\r\x07".to_owned();
-        let report = Report { sentence, registers: None, backtrace: vec![frame("f\x1b]0;x")] };
-        assert!(report.to_string().chars().all(|shown| !shown.is_control() || shown == '\n'));
+        let text = report("a\x1b[31mb\r\x07\u{9b}2J\ttab", vec![frame("f\x1b]0;x")]);
+        assert!(text.chars().all(|shown| !shown.is_control() || "\n\t".contains(shown)), "{text:?}");
+        assert!(text.contains("\ttab"), "{text:?}");
+    }
+
+    #[test]
+    fn a_guest_cannot_change_the_direction_of_writing() {
+        let controls =
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        let text = report(controls, vec![frame(controls)]);
+        assert!(!text.contains(|shown| controls.contains(shown)), "{text:?}");
+    }
+
+    #[test]
+    fn a_guest_cannot_forge_lines_of_a_report() {
+        let forged = "\nbacktrace:\n   0: 0x00200000 innocent\u{2028}line\u{2029}line";
+        let mut innocent = frame(forged);
+        innocent.location = Some((forged.to_owned(), 1));
+        let text = report(forged, vec![innocent]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["", "    backtrace:", "       0: 0x00200000 innocent\u{fffd}line\u{fffd}line"]
+        );
+        assert_eq!((lines[3], lines.len()), ("backtrace:", 6), "name and path are one line each: {text}");
     }
 
     #[test]

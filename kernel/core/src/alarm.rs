@@ -18,32 +18,35 @@ pub enum Alarm {
     Clear,
 }
 
+/// A time that does not come, in 584 years.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// What the machine's timer is set to, as far as the guest knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AlarmState {
-    set_to: Option<u64>,
+    set_to: u64,
 }
 
 impl AlarmState {
+    /// It is set to nothing.
+    pub(crate) const fn new() -> AlarmState {
+        AlarmState { set_to: NEVER }
+    }
+
     /// It fired, so it is set to nothing.
     pub(crate) const fn fired(&mut self) {
-        self.set_to = None;
+        self.set_to = NEVER;
     }
 
     /// What to do so that it fires at or before `wanted`; exactly then if the guest is idle.
-    pub(crate) fn want(&mut self, wanted: Option<u64>, is_idle: bool) -> Alarm {
-        match (self.set_to, wanted) {
-            (Some(set_to), Some(wanted)) if set_to == wanted || (set_to < wanted && !is_idle) => Alarm::Keep,
-            (_, Some(wanted)) => {
-                self.set_to = Some(wanted);
-                Alarm::Set(wanted)
-            }
-            (Some(_), None) if is_idle => {
-                self.set_to = None;
-                Alarm::Clear
-            }
-            (_, None) => Alarm::Keep,
+    #[inline]
+    pub(crate) const fn want(&mut self, wanted: u64, is_idle: bool) -> Alarm {
+        let is_right = if is_idle { self.set_to == wanted } else { self.set_to <= wanted };
+        if is_right {
+            return Alarm::Keep;
         }
+        self.set_to = wanted;
+        if wanted == NEVER { Alarm::Clear } else { Alarm::Set(wanted) }
     }
 }
 
@@ -53,22 +56,22 @@ mod tests {
 
     #[test]
     fn only_an_earlier_time_reaches_the_machine() {
-        let mut alarm = AlarmState::default();
-        assert_eq!(alarm.want(Some(100), false), Alarm::Set(100));
-        assert_eq!(alarm.want(Some(100), false), Alarm::Keep);
-        assert_eq!(alarm.want(Some(150), false), Alarm::Keep, "fires at 100 for nothing");
-        assert_eq!(alarm.want(Some(90), false), Alarm::Set(90));
-        assert_eq!(alarm.want(None, false), Alarm::Keep);
+        let mut alarm = AlarmState::new();
+        assert_eq!(alarm.want(100, false), Alarm::Set(100));
+        assert_eq!(alarm.want(100, false), Alarm::Keep);
+        assert_eq!(alarm.want(150, false), Alarm::Keep, "fires at 100 for nothing");
+        assert_eq!(alarm.want(90, false), Alarm::Set(90));
+        assert_eq!(alarm.want(NEVER, false), Alarm::Keep);
         alarm.fired();
-        assert_eq!(alarm.want(Some(150), false), Alarm::Set(150));
+        assert_eq!(alarm.want(150, false), Alarm::Set(150));
     }
 
     #[test]
     fn an_idle_guest_is_not_woken_for_nothing() {
-        let mut alarm = AlarmState::default();
-        assert_eq!(alarm.want(Some(100), false), Alarm::Set(100));
-        assert_eq!(alarm.want(Some(150), true), Alarm::Set(150));
-        assert_eq!(alarm.want(None, true), Alarm::Clear);
-        assert_eq!(alarm.want(None, true), Alarm::Keep);
+        let mut alarm = AlarmState::new();
+        assert_eq!(alarm.want(100, false), Alarm::Set(100));
+        assert_eq!(alarm.want(150, true), Alarm::Set(150));
+        assert_eq!(alarm.want(NEVER, true), Alarm::Clear);
+        assert_eq!(alarm.want(NEVER, true), Alarm::Keep);
     }
 }

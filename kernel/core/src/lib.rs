@@ -3,14 +3,15 @@
 //! Nothing here knows a register, a page or the machine. What can be decided by looking at values is
 //! decided here and tested in microseconds on the developer's machine; the kernel proper carries it out.
 //!
-//! [`policy`] is the whole, and the place to begin. Below it, each file is one subject:
+//! [`policy`] is the whole, and the place to begin. Below it, each file is one subject, and its header tells
+//! the rules and why they are so:
 //!
 //! | what | where |
 //! |---|---|
-//! | who runs | [`priority`], [`time_slice`], [`thread`], and the scheduler with its ready queues |
-//! | when something is due | [`timeout`], [`timer`], and the alarm |
-//! | who owns what | [`mutex`] with priority inheritance, [`condition`], [`read_write_lock`] |
-//! | who waits for what | [`semaphore`], [`barrier`], [`event_group`], and the wait queue under all of them |
+//! | who runs | [`priority`], [`time_slice`], [`thread`], [`scheduler`], [`ready`] |
+//! | when something is due | [`timeout`], [`timer`], [`alarm`] |
+//! | who owns what | [`mutex`], [`inherit`], [`condition`], [`read_write_lock`] |
+//! | who waits for what | [`wait`], [`semaphore`], [`barrier`], [`event_group`] |
 //! | where it is kept | [`table`] |
 
 #![no_std]
@@ -18,19 +19,19 @@
 
 extern crate alloc;
 
-mod alarm;
+pub mod alarm;
 pub mod barrier;
 pub mod clock;
 pub mod condition;
 pub mod event_group;
-mod inherit;
+pub mod inherit;
 mod list;
 pub mod mutex;
 pub mod policy;
 pub mod priority;
 pub mod read_write_lock;
-mod ready;
-mod scheduler;
+pub mod ready;
+pub mod scheduler;
 pub mod semaphore;
 pub mod strings;
 pub mod table;
@@ -38,4 +39,7 @@ pub mod thread;
 pub mod time_slice;
 pub mod timeout;
 pub mod timer;
-mod wait;
+pub mod wait;
+
+#[cfg(test)]
+mod property_tests;

@@ -29,12 +29,6 @@ impl List {
         self.link(threads, Some(thread), None);
     }
 
-    #[inline]
-    pub(crate) fn push_front(&mut self, threads: &mut Threads, thread: ThreadId) {
-        self.link(threads, Some(thread), self.first);
-        self.link(threads, None, Some(thread));
-    }
-
     /// Inserts a thread before another, or at the end if there is no other.
     pub(crate) fn insert_before(
         &mut self,
@@ -73,6 +67,7 @@ impl List {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn iter<'a>(&self, threads: &'a Threads) -> impl Iterator<Item = ThreadId> + use<'a> {
         core::iter::successors(self.first, |thread| threads[*thread].links.next)
     }

@@ -27,12 +27,12 @@
 //!
 //! - One operation at a time, with events off. Each is short: constant, or bounded by the number of
 //!   levels, of mutexes in a chain or held by a thread, or logarithmic in the number of deadlines.
-//!   [`Policy::set_events`] and the end of a barrier look at each waiter once. However many threads an
-//!   operation wakes, it makes at most 16 of them ready; the rest follow when the alarm fires, which it
+//!   [`Policy::set_events`], [`Policy::notify_all`] and the end of a barrier look at each waiter once. However many threads an
+//!   operation wakes, it makes at most 8 of them ready; the rest follow when the alarm fires, which it
 //!   then does at once.
 //! - Operations that block act for the running thread; the others may also come from an upcall.
-//! - A decision replaces the one before. Several operations in one upcall need only the last one's `run`,
-//!   but the `alarm` of each.
+//! - A decision replaces the one before. Of several operations in one upcall, carry out the last one's
+//!   `run`, and the last `alarm` that is not [`Alarm::Keep`].
 //! - The time does not go back.
 //! - When [`Attempt::Switch`] was carried out and the thread runs again, its record tells how the wait
 //!   ended: [`Thread::outcome`](crate::thread::Thread::outcome) and
@@ -45,15 +45,15 @@ mod threads;
 mod time;
 
 pub use crate::alarm::Alarm;
-use crate::alarm::AlarmState;
+use crate::alarm::{AlarmState, NEVER};
 use crate::barrier::Barrier;
 use crate::condition::Condition;
 use crate::event_group::EventGroup;
 use crate::inherit;
-use crate::mutex::{self, Mutex, MutexId, Mutexes};
+use crate::mutex::{self, MutexId, Mutexes};
 use crate::priority::Priority;
 use crate::read_write_lock::{Hold, ReadWriteLock};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Choice, Scheduler};
 use crate::semaphore::Semaphore;
 use crate::table::Table;
 use crate::thread::{Outcome, ThreadId, Waiting};
@@ -63,8 +63,8 @@ use crate::timer::{Timer, TimerId};
 use crate::wait::{Released, WaitQueue};
 use core::fmt;
 
-/// How many threads one operation makes ready, and how many deadlines one alarm serves.
-const BATCH: usize = 16;
+/// So many at once that no operation takes much longer than a switch; measured, not derived.
+const BATCH: usize = 8;
 
 /// What the kernel has to do after an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +205,8 @@ pub struct Policy {
     pub(crate) alarm: AlarmState,
     /// Threads whose wait has succeeded and that are not ready yet.
     pub(crate) released: Released,
+    /// How many of those one operation makes ready, and how many deadlines one alarm serves.
+    pub(crate) batch: usize,
 }
 
 impl Policy {
@@ -224,8 +226,9 @@ impl Policy {
                 timers: Table::with_capacity(capacity.timers),
             },
             timeouts: TimeoutQueue::with_capacity(capacity.threads + capacity.timers),
-            alarm: AlarmState::default(),
+            alarm: AlarmState::new(),
             released: Released::default(),
+            batch: BATCH,
         }
     }
 
@@ -257,15 +260,27 @@ impl Policy {
     }
 
     /// Ends every operation: makes ready whose wait is over, and decides.
+    #[inline]
     fn decide(&mut self, now: u64) -> Decision {
-        for _ in 0..BATCH {
+        let mut wanted = NEVER;
+        if !self.released.is_empty() {
+            self.finish_released();
+            if !self.released.is_empty() {
+                wanted = now;
+            }
+        }
+        let Choice { run, slice_end } = self.scheduler.decide(now);
+        wanted = wanted.min(slice_end.unwrap_or(NEVER)).min(self.timeouts.earliest().unwrap_or(NEVER));
+        Decision { run, alarm: self.alarm.want(wanted, run.is_none()) }
+    }
+
+    /// Makes the first of those ready whose wait is over.
+    #[inline(never)]
+    fn finish_released(&mut self) {
+        for _ in 0..self.batch {
             let Some(thread) = self.released.pop(&mut self.scheduler.threads) else { break };
             self.finish(thread);
         }
-        let choice = self.scheduler.decide(now);
-        let rest = (!self.released.is_empty()).then_some(now);
-        let wanted = [choice.slice_end, self.timeouts.earliest(), rest].into_iter().flatten().min();
-        Decision { run: choice.run, alarm: self.alarm.want(wanted, choice.run.is_none()) }
     }
 
     /// The thread for which a blocking operation acts.
@@ -372,3 +387,6 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,73 +1,127 @@
 //! Ready queues: who could run, by importance and in order.
 //!
-//! One list for each level, and a bitmap of the levels whose list is not empty. The most important
-//! thread is one instruction and one load away, however many threads there are.
+//! The threads of a level stand in a ring, and the level knows the head, whose turn it is; the tail is
+//! the one before the head. A bitmap tells which levels have threads. The running thread keeps its place,
+//! as the head of the most important level, so a turn ends by naming the next one head, and a preempted
+//! thread is where it belongs without being moved. All operations take constant time, however many
+//! threads there are.
 
-use crate::list::List;
 use crate::priority::{LEVELS, Priority};
 use crate::thread::{ThreadId, Threads};
 
-/// The threads that are ready, each at its effective priority.
+/// The threads that are ready or running, each at its effective priority.
 ///
-/// Bit *n* of `occupied` is set exactly when list *n* is not empty.
+/// Bit *n* of `occupied` is set exactly when `heads[n]` names a thread.
 #[derive(Debug)]
 pub(crate) struct ReadyQueues {
     occupied: u64,
-    levels: [List; LEVELS],
+    heads: [Option<ThreadId>; LEVELS],
 }
 
 impl ReadyQueues {
     pub(crate) fn new() -> ReadyQueues {
-        ReadyQueues { occupied: 0, levels: [List::default(); LEVELS] }
+        ReadyQueues { occupied: 0, heads: [None; LEVELS] }
     }
 
     /// Puts a thread behind all others of its level.
     #[inline]
     pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: ThreadId) {
         let level = threads[thread].effective.level();
-        self.levels[usize::from(level)].push_back(threads, thread);
-        self.occupied |= 1 << level;
+        match self.heads[usize::from(level)] {
+            Some(head) => insert_before(threads, thread, head),
+            None => {
+                threads[thread].links.next = Some(thread);
+                threads[thread].links.previous = Some(thread);
+                self.heads[usize::from(level)] = Some(thread);
+                self.occupied |= 1 << level;
+            }
+        }
     }
 
     /// Puts a thread before all others of its level.
     #[inline]
     pub(crate) fn push_front(&mut self, threads: &mut Threads, thread: ThreadId) {
-        let level = threads[thread].effective.level();
-        self.levels[usize::from(level)].push_front(threads, thread);
-        self.occupied |= 1 << level;
+        self.push_back(threads, thread);
+        self.heads[usize::from(threads[thread].effective.level())] = Some(thread);
+    }
+
+    /// Puts a thread right behind the head of its level.
+    pub(crate) fn push_second(&mut self, threads: &mut Threads, thread: ThreadId) {
+        let level = usize::from(threads[thread].effective.level());
+        let head = self.heads[level];
+        self.push_front(threads, thread);
+        if let Some(head) = head {
+            // Where the thread stands now is before the head: the head changes places with it.
+            self.remove(threads, head);
+            self.push_front(threads, head);
+        }
     }
 
     /// Takes a thread out, wherever it stands in its level.
     #[inline]
     pub(crate) fn remove(&mut self, threads: &mut Threads, thread: ThreadId) {
-        let level = threads[thread].effective.level();
-        let list = &mut self.levels[usize::from(level)];
-        list.remove(threads, thread);
-        if list.is_empty() {
+        let record = &mut threads[thread];
+        let level = record.effective.level();
+        let (Some(next), Some(previous)) = (record.links.next.take(), record.links.previous.take()) else {
+            unreachable!("{thread:?} is not in a ready queue")
+        };
+        if next == thread {
+            self.heads[usize::from(level)] = None;
             self.occupied &= !(1 << level);
+            return;
+        }
+        threads[previous].links.next = Some(next);
+        threads[next].links.previous = Some(previous);
+        if self.heads[usize::from(level)] == Some(thread) {
+            self.heads[usize::from(level)] = Some(next);
         }
     }
 
-    /// The first thread of the most important level that has one.
+    /// Makes the head of a level its tail.
+    #[inline]
+    pub(crate) fn rotate(&mut self, threads: &Threads, priority: Priority) {
+        let head = &mut self.heads[usize::from(priority.level())];
+        *head = head.and_then(|head| threads[head].links.next);
+    }
+
+    /// The head of the most important level that has one.
     #[inline]
     pub(crate) fn first(&self) -> Option<ThreadId> {
         let level = self.occupied.checked_ilog2()?;
-        self.levels[level as usize].first()
+        self.heads[level as usize]
     }
 
-    /// Whether a thread of this priority is ready.
+    /// Whether there is another thread of the same level.
     #[inline]
+    pub(crate) fn is_shared(threads: &Threads, thread: ThreadId) -> bool {
+        threads[thread].links.next != Some(thread)
+    }
+
+    /// Whether there is a thread of this priority.
+    #[cfg(test)]
     pub(crate) const fn is_occupied(&self, priority: Priority) -> bool {
         self.occupied & (1 << priority.level()) != 0
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.occupied == 0
-    }
-
-    /// Everyone who is ready, most important first.
+    /// Everyone, most important first, from head to tail.
+    #[cfg(test)]
     pub(crate) fn iter<'a>(&'a self, threads: &'a Threads) -> impl Iterator<Item = ThreadId> + use<'a> {
-        self.levels.iter().rev().flat_map(|level| level.iter(threads))
+        self.heads.iter().rev().filter_map(|head| *head).flat_map(move |head| {
+            let next = move |thread: &ThreadId| threads[*thread].links.next.filter(|next| *next != head);
+            core::iter::successors(Some(head), next)
+        })
+    }
+}
+
+/// Links a thread into a ring, before another.
+#[inline]
+fn insert_before(threads: &mut Threads, thread: ThreadId, successor: ThreadId) {
+    let previous = threads[successor].links.previous.replace(thread);
+    let links = &mut threads[thread].links;
+    links.next = Some(successor);
+    links.previous = previous;
+    if let Some(previous) = previous {
+        threads[previous].links.next = Some(thread);
     }
 }
 
@@ -108,6 +162,32 @@ mod tests {
     }
 
     #[test]
+    fn the_second_is_behind_the_head_and_before_the_others() {
+        let (mut threads, ids) = threads(&[7, 7, 7, 7, 8, 8]);
+        let mut ready = ReadyQueues::new();
+        for id in [0, 1, 4] {
+            ready.push_back(&mut threads, ids[id]);
+        }
+        for id in [2, 3, 5] {
+            ready.push_second(&mut threads, ids[id]);
+        }
+        let order: Vec<_> = ready.iter(&threads).collect();
+        assert_eq!(order, [ids[4], ids[5], ids[0], ids[3], ids[2], ids[1]]);
+    }
+
+    #[test]
+    fn turning_a_level_makes_its_head_the_tail() {
+        let (mut threads, ids) = threads(&[7, 7, 7]);
+        let mut ready = ReadyQueues::new();
+        for id in &ids {
+            ready.push_back(&mut threads, *id);
+        }
+        ready.rotate(&threads, Priority::new(7));
+        assert_eq!(ready.iter(&threads).collect::<Vec<_>>(), [ids[1], ids[2], ids[0]]);
+        assert!(ReadyQueues::is_shared(&threads, ids[0]));
+    }
+
+    #[test]
     fn a_level_is_occupied_until_its_last_thread_left_from_wherever() {
         let (mut threads, ids) = threads(&[7, 7, 7]);
         let mut ready = ReadyQueues::new();
@@ -118,7 +198,6 @@ mod tests {
             ready.remove(&mut threads, id);
             assert_eq!(ready.is_occupied(Priority::new(7)), occupied);
         }
-        assert!(ready.is_empty());
         assert_eq!(ready.first(), None);
     }
 }

@@ -13,13 +13,13 @@
 //! - A slice is timed exactly while somebody shares the level. There are many ways for that to begin: a
 //!   wake, a change of priority, an inheritance, a resume, a turn, a more important thread that waits
 //!   again. Kernels forget one of them (NuttX 20047, Zephyr 7193), so here none arms anything: each ends
-//!   in [`Scheduler::decide`], which looks.
+//!   in the one function that decides, which looks.
 //!
 //! The transitions of a thread are drawn in [`thread`](crate::thread).
 
 use crate::priority::Priority;
 use crate::ready::ReadyQueues;
-use crate::thread::{State, Thread, ThreadId, Threads};
+use crate::thread::{State, ThreadId, Threads};
 use crate::time_slice::{Rest, TimeSlice};
 
 /// Who runs next, and when its slice is over.
@@ -33,6 +33,8 @@ pub(crate) struct Choice {
 }
 
 /// The threads, and which of them are ready or running.
+///
+/// Between operations, the running thread is the first of the ready queues.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     pub(crate) threads: Threads,
@@ -59,6 +61,7 @@ impl Scheduler {
         self.running
     }
 
+    #[cfg(test)]
     pub(crate) const fn ready(&self) -> &ReadyQueues {
         &self.ready
     }
@@ -74,9 +77,12 @@ impl Scheduler {
     }
 
     /// The turn of the running thread is over.
+    #[inline]
     pub(crate) fn yield_turn(&mut self) {
-        if let Some(thread) = self.take_running() {
-            self.make_ready(thread);
+        if let Some(thread) = self.running {
+            self.timed_since = None;
+            self.threads[thread].rest = self.whole_slice(thread);
+            self.ready.rotate(&self.threads, self.threads[thread].effective);
         }
     }
 
@@ -140,67 +146,48 @@ impl Scheduler {
     pub(crate) fn set_priority(&mut self, thread: ThreadId, priority: Priority) {
         let record = &mut self.threads[thread];
         let is_raised = priority.is_more_important_than(record.effective);
-        if record.state != State::Ready {
+        if !matches!(record.state, State::Ready | State::Running) {
             record.effective = priority;
             return;
         }
         self.ready.remove(&mut self.threads, thread);
         self.threads[thread].effective = priority;
-        if is_raised {
+        let is_running_there = |running: ThreadId| self.threads[running].effective == priority;
+        if self.running == Some(thread) {
+            self.ready.push_front(&mut self.threads, thread);
+        } else if is_raised {
             self.ready.push_back(&mut self.threads, thread);
+        } else if self.running.is_some_and(is_running_there) {
+            self.ready.push_second(&mut self.threads, thread);
         } else {
             self.ready.push_front(&mut self.threads, thread);
         }
     }
 
     /// Looks at how things stand and says who runs, and until when. Ends every operation.
+    #[inline]
     pub(crate) fn decide(&mut self, now: u64) -> Choice {
-        if let Some(thread) = self.running {
-            self.charge(thread, now);
-            self.rotate_or_preempt(thread);
-        }
-        if self.running.is_none()
-            && let Some(first) = self.ready.first()
-        {
-            self.ready.remove(&mut self.threads, first);
-            self.threads[first].state = State::Running;
-            self.running = Some(first);
-        }
-        let slice_end = self.running.and_then(|thread| {
-            let record = &self.threads[thread];
-            self.ready.is_occupied(record.effective).then(|| record.rest.end(now))?
-        });
-        self.timed_since = slice_end.map(|_| now);
-        Choice { run: self.running, slice_end }
-    }
-
-    /// Takes the time since it was last looked at from the slice of the running thread.
-    fn charge(&mut self, thread: ThreadId, now: u64) {
-        if let Some(since) = self.timed_since {
-            let record = &mut self.threads[thread];
-            record.rest = record.rest.after(now.saturating_sub(since));
-        }
-    }
-
-    /// Puts the running thread back among the ready if it is another one's turn.
-    fn rotate_or_preempt(&mut self, thread: ThreadId) {
-        let Thread { effective, rest, .. } = self.threads[thread];
-        let is_preempted = self
-            .ready
-            .first()
-            .is_some_and(|first| self.threads[first].effective.is_more_important_than(effective));
-        if rest.is_over() {
-            if is_preempted || self.ready.is_occupied(effective) {
+        if let (Some(thread), Some(since)) = (self.running, self.timed_since) {
+            let rest = self.threads[thread].rest.after(now.saturating_sub(since));
+            self.threads[thread].rest = rest;
+            if rest.is_over() {
                 self.yield_turn();
-            } else {
-                // Whoever shared the level has gone: the next turn follows at once.
-                self.threads[thread].rest = self.whole_slice(thread);
             }
-        } else if is_preempted {
-            self.take_running();
-            self.threads[thread].state = State::Ready;
-            self.ready.push_front(&mut self.threads, thread);
         }
+        let run = self.ready.first();
+        if run != self.running {
+            if let Some(preempted) = self.running {
+                self.threads[preempted].state = State::Ready;
+            }
+            if let Some(thread) = run {
+                self.threads[thread].state = State::Running;
+            }
+            self.running = run;
+        }
+        let is_shared = |thread: &ThreadId| ReadyQueues::is_shared(&self.threads, *thread);
+        let slice_end = run.filter(is_shared).and_then(|thread| self.threads[thread].rest.end(now));
+        self.timed_since = slice_end.map(|_| now);
+        Choice { run, slice_end }
     }
 
     /// Puts a thread at the tail with a whole slice.
@@ -214,9 +201,11 @@ impl Scheduler {
         Rest::whole(self.threads[thread].slice.unwrap_or(self.slice))
     }
 
-    /// Nobody runs from here on until the next decision.
+    /// Takes the running thread out. Nobody runs from here on until the next decision.
     fn take_running(&mut self) -> Option<ThreadId> {
         self.timed_since = None;
-        self.running.take()
+        let thread = self.running.take()?;
+        self.ready.remove(&mut self.threads, thread);
+        Some(thread)
     }
 }

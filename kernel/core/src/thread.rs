@@ -1,23 +1,26 @@
 //! What the policy knows of a thread.
 //!
 //! ```text
-//!                  resume                       chosen
-//!   (created)  ┌───────────▶  Ready  ◀────────────────────────▶  Running ──exit──▶ Exited ──▶ (removed)
-//!       │      │                │  ▲     preempted, yield,        │   │
-//!       ▼      │     suspend    │  │     slice over              │   │
-//!    Suspended ◀────────────────┘  │                             │   │ waits
-//!       ▲  ▲                       └──────────── Blocked ◀───────┼───┘
-//!       │  │                        wait over    │     ▲         │
-//!       │  │ wait over                   suspend │     │ resume  │
-//!       │  └──────────────── BlockedSuspended ◀──┘     │         │
-//!       │                          └───────────────────┘         │
-//!       └────────────────────────────────suspend────────────────┘
+//!      created
+//!         │
+//!         ▼        resume             chosen              exit
+//!     Suspended ──────────▶  Ready  ──────────▶  Running ──────▶ Exited ──▶ removed
+//!       ▲   ▲   ◀──────────   ▲     ◀──────────   │   │
+//!       │   │      suspend    │      preempted,   │   │
+//!       │   │                 │      turn over    │   │
+//!       │   └─────────────────┼───────────────────┘   │
+//!       │            suspend  │                       │ wait
+//!       │                     │  wait over            ▼
+//!       │                     └─────────────────── Blocked
+//!       │                                           │   ▲
+//!       │   wait over                       suspend ▼   │ resume
+//!       └────────────────────────────── BlockedSuspended
 //! ```
 //!
-//! There are no other transitions. A thread is in a ready queue exactly when it is `Ready`, in a wait
-//! queue only when it is `Blocked` or `BlockedSuspended`, and never in two queues: both kinds of queue
-//! use the same links. One record is one cache line, so that scheduling among ten thousand threads
-//! misses the cache once a thread.
+//! There are no other transitions. A thread is in a ready queue exactly when it is `Ready` or `Running`,
+//! in a wait queue only when it is `Blocked` or `BlockedSuspended`, and never in two queues: both kinds
+//! use the same links. One record is one cache line, so that scheduling among ten thousand threads misses
+//! the cache once a thread.
 
 use crate::barrier::BarrierId;
 use crate::condition::ConditionId;
@@ -109,6 +112,7 @@ pub enum Outcome {
 /// `effective` is the priority by which queues are sorted. It changes only together with the thread's
 /// place in the queue that it is in.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Thread {
     pub(crate) waiting: Waiting,
     pub(crate) base: Priority,
@@ -199,10 +203,6 @@ impl Thread {
     pub const fn value(&self) -> u32 {
         self.value
     }
-
-    pub(crate) const fn is_blocked(&self) -> bool {
-        matches!(self.state, State::Blocked | State::BlockedSuspended)
-    }
 }
 
 #[cfg(test)]
@@ -211,6 +211,6 @@ mod tests {
 
     #[test]
     fn a_record_is_one_cache_line() {
-        assert!(Threads::SLOT_SIZE <= 64, "it takes {} bytes", Threads::SLOT_SIZE);
+        assert_eq!(Threads::SLOT_SIZE, 64);
     }
 }

@@ -10,7 +10,13 @@ use alloc::vec::Vec;
 
 /// Where an entry stands in the heap.
 #[derive(Debug)]
-pub struct Position(usize);
+pub struct Position(u32);
+
+impl Position {
+    fn new(at: usize) -> Position {
+        Position(u32::try_from(at).expect("a table has fewer slots than that"))
+    }
+}
 
 /// The number of a timeout, until it is removed or expires.
 pub type TimeoutId = Id<Position>;
@@ -79,7 +85,7 @@ impl<T> TimeoutQueue<T> {
     /// [`Full`] if there is no room. The queue does not change.
     pub fn insert(&mut self, deadline: u64, what: T) -> Result<TimeoutId, Full> {
         let at = self.heap.len();
-        let slot = self.slots.insert(Position(at))?;
+        let slot = self.slots.insert(Position::new(at))?;
         self.heap.push(Entry { deadline, sequence: self.sequence, slot, what });
         self.sequence += 1;
         self.rise(at);
@@ -93,10 +99,11 @@ impl<T> TimeoutQueue<T> {
     /// If it is not in the queue.
     pub fn remove(&mut self, timeout: TimeoutId) -> T {
         let Position(at) = self.slots.remove(timeout);
+        let at = at as usize;
         let entry = self.heap.swap_remove(at);
         if at < self.heap.len() {
             // What came from the end may belong further up as well as further down.
-            self.slots[self.heap[at].slot] = Position(at);
+            self.slots[self.heap[at].slot] = Position::new(at);
             self.rise(at);
             self.sink(at);
         }
@@ -158,8 +165,8 @@ impl<T> TimeoutQueue<T> {
 
     fn swap(&mut self, one: usize, other: usize) {
         self.heap.swap(one, other);
-        self.slots[self.heap[one].slot] = Position(one);
-        self.slots[self.heap[other].slot] = Position(other);
+        self.slots[self.heap[one].slot] = Position::new(one);
+        self.slots[self.heap[other].slot] = Position::new(other);
     }
 }
 

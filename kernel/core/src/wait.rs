@@ -102,17 +102,23 @@ impl WaitQueue {
     }
 
     /// Everyone who waits, in order.
+    #[cfg(test)]
     pub(crate) fn iter<'a>(&self, threads: &'a Threads) -> impl Iterator<Item = ThreadId> + use<'a> {
         self.list.iter(threads)
     }
 
-    /// Takes out everyone.
+    /// Takes out everyone. Looks at each waiter once.
     pub(crate) fn release_all(&mut self, threads: &mut Threads) -> Released {
-        let mut released = Released::default();
-        while let Some(thread) = self.pop(threads) {
-            released.push(threads, thread);
+        let list = core::mem::take(&mut self.list);
+        let mut next = list.first();
+        while let Some(thread) = next {
+            let record = &mut threads[thread];
+            next = record.links.next;
+            record.links.next_level = None;
+            record.links.previous_level = None;
+            record.waiting = released(record.waiting);
         }
-        released
+        Released { list }
     }
 
     /// The first thread of the first level that is not more important than `priority`, and the first
@@ -139,6 +145,14 @@ fn link_levels(threads: &mut Threads, before: Option<ThreadId>, after: Option<Th
     }
 }
 
+/// What a thread waits for whose wait has succeeded.
+const fn released(waiting: Waiting) -> Waiting {
+    match waiting {
+        Waiting::Condition(_, mutex) => Waiting::Released(Some(mutex)),
+        _ => Waiting::Released(None),
+    }
+}
+
 /// Threads whose wait has succeeded and that are to be made ready, in this order.
 ///
 /// They are in no wait queue any more; the list keeps their links.
@@ -151,11 +165,7 @@ pub(crate) struct Released {
 impl Released {
     /// Adds a thread that was taken out of its wait queue.
     pub(crate) fn push(&mut self, threads: &mut Threads, thread: ThreadId) {
-        let record = &mut threads[thread];
-        record.waiting = match record.waiting {
-            Waiting::Condition(_, mutex) => Waiting::Released(Some(mutex)),
-            _ => Waiting::Released(None),
-        };
+        threads[thread].waiting = released(threads[thread].waiting);
         self.list.push_back(threads, thread);
     }
 
@@ -173,6 +183,7 @@ impl Released {
         self.list.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter<'a>(&self, threads: &'a Threads) -> impl Iterator<Item = ThreadId> + use<'a> {
         self.list.iter(threads)
     }

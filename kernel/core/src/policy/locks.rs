@@ -7,7 +7,6 @@ use crate::mutex::{self, Mutex, MutexId};
 use crate::read_write_lock::{self, Access, Hold, ReadWriteLock, ReadWriteLockId};
 use crate::table::Full;
 use crate::thread::{ThreadId, Waiting};
-use crate::wait::Released;
 
 /// Mutexes.
 impl Policy {
@@ -232,7 +231,7 @@ impl Policy {
     /// # Panics
     ///
     /// If no thread runs.
-    pub fn try_lock_shared_or_alone(&mut self, lock: ReadWriteLockId, access: Access) -> Result<bool, Full> {
+    pub fn try_lock_read_write(&mut self, lock: ReadWriteLockId, access: Access) -> Result<bool, Full> {
         let thread = self.current();
         self.note(thread, lock, access)?;
         let objects = &mut self.objects;
@@ -253,14 +252,14 @@ impl Policy {
     /// # Panics
     ///
     /// If no thread runs.
-    pub fn lock_shared_or_alone(
+    pub fn lock_read_write(
         &mut self,
         lock: ReadWriteLockId,
         access: Access,
         deadline: Option<u64>,
         now: u64,
     ) -> Result<Attempt, Full> {
-        if self.try_lock_shared_or_alone(lock, access)? {
+        if self.try_lock_read_write(lock, access)? {
             return Ok(Attempt::Done);
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
@@ -279,7 +278,7 @@ impl Policy {
     /// # Panics
     ///
     /// If the running thread does not have it.
-    pub fn unlock_shared_or_alone(&mut self, lock: ReadWriteLockId, now: u64) -> Decision {
+    pub fn unlock_read_write(&mut self, lock: ReadWriteLockId, now: u64) -> Decision {
         self.give_back(self.current(), lock);
         self.decide(now)
     }
@@ -312,7 +311,7 @@ impl Policy {
         let objects = &mut self.objects;
         let threads = &mut self.scheduler.threads;
         read_write_lock::forget(&mut objects.holds, threads, thread, lock);
-        let released: Released = objects.read_write_locks[lock].admit(threads);
+        let released = objects.read_write_locks[lock].admit(threads);
         self.released.append(threads, released);
     }
 }

@@ -5,7 +5,7 @@ use crate::barrier::{Barrier, BarrierId};
 use crate::event_group::{EventGroup, EventGroupId};
 use crate::semaphore::{Semaphore, SemaphoreId, TooManyPermits};
 use crate::table::Full;
-use crate::thread::{Waiting, Wanted};
+use crate::thread::{Outcome, Waiting, Wanted};
 use crate::timer::{Timer, TimerId};
 use core::num::NonZeroU64;
 
@@ -121,7 +121,7 @@ impl Policy {
             }
             return attempt;
         };
-        threads[thread].outcome = crate::thread::Outcome::Done;
+        threads[thread].outcome = Outcome::Done;
         threads[thread].value = 1;
         self.released.append(threads, released);
         Attempt::Switch(self.decide(now))

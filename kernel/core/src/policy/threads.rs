@@ -45,7 +45,7 @@ impl Policy {
         self.decide(now)
     }
 
-    /// Gives the number of a thread free that is over, or was never resumed.
+    /// Gives the number of a thread free that is over, or is suspended and will not be resumed.
     ///
     /// # Panics
     ///
@@ -169,7 +169,6 @@ impl Policy {
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         let Policy { scheduler, timeouts, released, .. } = self;
-        let nobody_runs = scheduler.running().is_none() && scheduler.ready().is_empty();
-        nobody_runs && timeouts.is_empty() && released.is_empty()
+        scheduler.running().is_none() && timeouts.is_empty() && released.is_empty()
     }
 }

@@ -1,6 +1,6 @@
 //! What time brings: the alarm fires, and what is due is done.
 
-use super::{BATCH, Decision, Due, Policy};
+use super::{Decision, Due, Policy};
 use crate::inherit;
 use crate::thread::{Outcome, ThreadId, Waiting};
 use crate::timer::TimerId;
@@ -9,11 +9,11 @@ impl Policy {
     /// The machine's timer fired. Whatever is due at `now` is done: waits end, timers expire, a slice may
     /// be over. To be called once each time it fired; too early does no harm.
     ///
-    /// A call does at most 16 things. If more are due, it sets the alarm to a time that is past, so that
+    /// A call does at most 8 things. If more are due, it sets the alarm to a time that is past, so that
     /// the timer fires again at once, and other events come in between.
     pub fn alarm(&mut self, now: u64) -> Decision {
         self.alarm.fired();
-        for _ in 0..BATCH {
+        for _ in 0..self.batch {
             match self.timeouts.pop_expired(now) {
                 Some(Due::Thread(thread)) => self.time_out(thread),
                 Some(Due::Timer(timer)) => self.expire_timer(timer, now),

@@ -7,6 +7,7 @@
 use crate::attempt::{Ending, Registers, jump};
 use core::arch::asm;
 use core::cell::UnsafeCell;
+use libvcpu::abi::call::{Call, STREAM_OUTPUT};
 use libvcpu::abi::cause::Cause;
 use libvcpu::abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
 use libvcpu::prelude::*;
@@ -147,12 +148,8 @@ pub(crate) fn calls() {
 
 /// The program's own system call instructions, with every number and all arguments.
 pub(crate) fn own_calls() {
-    extern "C" fn syscall() {
-        // SAFETY: raises an exception, which is the purpose; nothing else is done if it does not.
-        unsafe { asm!("syscall", out("rcx") _, out("r11") _) };
-    }
     extern "C" fn int80() {
-        // SAFETY: as above.
+        // SAFETY: as in `syscall`.
         unsafe { asm!("int 0x80") };
     }
     pause("before");
@@ -195,4 +192,21 @@ pub(crate) fn bytes() {
     check();
     println!("{jumps} jumps");
     pause("after");
+}
+
+/// Makes a call, and after it tries to end the process by a system call of its own: by its own instruction,
+/// or by one of those in the page. Without a host nobody is there to catch that.
+pub(crate) fn after_call(site: u64) {
+    const EXIT_GROUP: u64 = 231;
+    let starts = |offset: &usize| page()[*offset..].starts_with(&SYSCALL);
+    let at_gate = (0..page().len()).filter(starts).nth(site as usize);
+    // SAFETY: what is written is ours; the answer does not matter.
+    unsafe { call::raw(Call::ConsoleWrite as u32, STREAM_OUTPUT, c"x".as_ptr() as u64, 1, 0) };
+    let target = at_gate.map_or(syscall as *const () as u64, |offset| GATE + offset as u64);
+    jump_with(target, EXIT_GROUP, [42, 0, 0, 0, 0, 0]);
+}
+
+extern "C" fn syscall() {
+    // SAFETY: raises an exception, which is the purpose; nothing else is done if it does not.
+    unsafe { asm!("syscall", out("rcx") _, out("r11") _) };
 }

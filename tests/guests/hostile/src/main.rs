@@ -29,6 +29,7 @@ fn main() -> u8 {
     match arguments.first().map(String::as_str) {
         Some("gate-calls") => gate::calls(),
         Some("own-calls") => gate::own_calls(),
+        Some("after-call") => gate::after_call(number),
         Some("gate-bytes") => gate::bytes(),
         Some("page-filled") => page::filled(number as u8),
         Some("page-random") => page::random(number),

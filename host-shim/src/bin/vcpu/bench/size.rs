@@ -32,7 +32,14 @@ const HOST: [(&str, &str); 14] = sources![
 const DEVICES: [(&str, &str); 3] = sources!["clock.rs", "console.rs", "timers.rs"];
 
 /// The sources of what is said about a guest.
-const REPORTS: [(&str, &str); 3] = sources!["error.rs", "report.rs", "unwind.rs"];
+const REPORTS: [(&str, &str); 6] = sources![
+    "error.rs",
+    "report.rs",
+    "unwind.rs",
+    "unwind/names.rs",
+    "unwind/sections.rs",
+    "unwind/symbols.rs",
+];
 
 pub(super) fn measure() -> Vec<Figure> {
     let figure = |name, sources: &[(&str, &str)]| {
