@@ -14,7 +14,7 @@
 //! | [`upcall`] | how the machine interrupts its guest |
 //! | `events`, `timers`, `clock` | event lines, and what raises them |
 //! | `console` | standard streams |
-//! | `sandbox` | the loop that runs a guest and serves its calls |
+//! | `sandbox` | the loop that runs a guest and serves its calls; checkpoints for tests |
 //! | `report`, `unwind` | how a guest ended, in words |
 //! | `build` | making images of packages (feature `cli`) |
 
@@ -50,5 +50,5 @@ pub use memory::GuestMemory;
 pub use report::{
     Outcome, Report, STATUS_BAD_IMAGE, STATUS_FAILED, STATUS_FAULTED, STATUS_PANICKED, STATUS_TIME_LIMIT,
 };
-pub use sandbox::{Config, EventLines, Sandbox};
+pub use sandbox::{Config, EventLines, Sandbox, checkpoint::Checkpoint};
 pub use unwind::Frame;

@@ -17,13 +17,13 @@ use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
 /// A sandbox's RAM.
 #[derive(Debug)]
 pub struct GuestMemory {
-    mapping: Mapping,
+    pub(crate) mapping: Mapping,
     ram: OwnedFd,
     text: OwnedFd,
     pieces: Vec<Piece>,
     /// Rights of each page as bits of [`Access`], inverted against [`FREE`] so that untouched zeros
     /// mean free RAM and cost nothing.
-    access: Vec<u8>,
+    pub(crate) access: Vec<u8>,
 }
 
 /// Rights of RAM that the image does not speak of.
@@ -172,7 +172,8 @@ fn encode(access: Access) -> u8 {
     access.symmetric_difference(FREE).bits() as u8
 }
 
-fn decode(page: u8) -> Access {
+/// Rights of a page, of what [`GuestMemory`] notes.
+pub(crate) fn decode(page: u8) -> Access {
     Access::from_bits_truncate(page.into()).symmetric_difference(FREE)
 }
 

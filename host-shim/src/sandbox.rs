@@ -1,5 +1,7 @@
 //! The sandbox: one guest, one virtual CPU, and the loop that runs it and serves its calls.
 
+pub(crate) mod checkpoint;
+
 use crate::backend::ptrace::Ptrace;
 use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
@@ -393,7 +395,11 @@ impl<'i> Sandbox<'i> {
     }
 
     /// A report of the guest as it is now.
-    fn report(&mut self, sentence: String) -> Result<Report, Error> {
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Sandbox::run).
+    pub fn report(&mut self, sentence: String) -> Result<Report, Error> {
         let registers = self.backend.registers()?;
         Ok(self.report_at(sentence, registers))
     }

@@ -197,6 +197,16 @@ impl Timers {
         true
     }
 
+    /// Deadline of each line's timer.
+    pub(crate) fn deadlines(&self) -> [Option<u64>; EVENT_LINES as usize] {
+        self.shared.wishes().timers
+    }
+
+    /// Sets the timers of all lines, of a clock that is virtual. Raises none.
+    pub(crate) fn set_deadlines(&self, deadlines: [Option<u64>; EVENT_LINES as usize]) {
+        self.shared.wishes().timers = deadlines;
+    }
+
     /// Makes sure that somebody looks after all this while the vCPU's thread sleeps.
     pub(crate) fn ensure_thread(&mut self) -> io::Result<()> {
         if self.thread.is_none() {

@@ -1,13 +1,14 @@
 //! From the machine's first instruction to the program's main function, and out again.
 
-use crate::message::Message;
-use crate::{call, context, extended, heap, machine};
-use core::fmt::Write;
-use core::panic::PanicInfo;
+use crate::{call, context, event, extended, heap, machine, rooms, scheduler, thread};
 use core::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::page::State;
+use vcpu_kernel_core::event_group::EventGroupId;
 
-/// Prepares the kernel, runs the constructors of C and its kin, runs the program with events on, and ends the guest with the status it gives.
+pub use crate::death::panic;
+
+/// Prepares the kernel, runs the constructors of C and its kin, runs the program with events on, and ends
+/// the guest with the status it gives. Other threads that are not over end with it.
 ///
 /// `entry!` calls this with the stack pointer at the top of the main stack, before anything else ran.
 pub fn start(program: fn() -> u8) -> ! {
@@ -17,20 +18,23 @@ pub fn start(program: fn() -> u8) -> ! {
     page.entry_sp.store(machine::upcall_stack_top(), Relaxed);
     page.state.store(State::EXCEPTIONS.bits(), Relaxed);
     heap::init();
+    rooms::init();
+    thread::init();
+    heap::share();
+    event::init(event_group());
+    event::enable_in_thread();
     for constructor in machine::constructors() {
         constructor();
     }
-    crate::event::enable();
-    call::exit(program())
+    finish(program())
 }
 
-/// Ends the guest with a report of a panic: message and location, and what the host adds.
-pub fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut text = Message::new();
-    // What does not fit is cut; the location comes first.
-    let _ = match info.location() {
-        Some(location) => write!(text, "panicked at {location}: {}", info.message()),
-        None => write!(text, "panicked: {}", info.message()),
-    };
-    call::panic(text.as_str())
+fn event_group() -> EventGroupId {
+    let created = scheduler::quick(|policy| policy.create_event_group());
+    created.expect("there is room for the first of every kind")
+}
+
+/// Ends the guest.
+pub(crate) fn finish(status: u8) -> ! {
+    call::exit(status)
 }

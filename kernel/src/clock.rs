@@ -8,17 +8,31 @@ use vcpu_kernel_core::clock::nanoseconds;
 /// Nanoseconds since the guest's start. Never goes backwards.
 #[inline]
 pub fn now() -> u64 {
+    at(stamp())
+}
+
+/// Nanoseconds since the guest's start when the time-stamp counter stood at `counter`. Where that is not
+/// the clock, the time now.
+#[inline]
+pub(crate) fn at(counter: u64) -> u64 {
     if !machine::features().contains(Features::TSC_CLOCK) {
         return call::clock();
     }
     let parameters = &machine::info().clock;
-    let ticks = counter().saturating_sub(parameters.counter_base);
+    let ticks = counter.saturating_sub(parameters.counter_base);
     nanoseconds(ticks, parameters.multiplier, parameters.shift)
 }
 
 /// Nanoseconds since 1970 (UTC).
 pub fn wall() -> u64 {
     machine::info().wall_clock_base.saturating_add(now())
+}
+
+/// The time-stamp counter where it is the clock; otherwise 0, so that a guest under a clock of the host's
+/// behaves the same in each run.
+#[inline]
+pub(crate) fn stamp() -> u64 {
+    if machine::features().contains(Features::TSC_CLOCK) { counter() } else { 0 }
 }
 
 /// The time-stamp counter, for measuring in cycles.

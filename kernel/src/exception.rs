@@ -2,8 +2,8 @@
 
 use crate::context::Context;
 use crate::message::Message;
-use crate::{call, event, machine};
-use core::fmt::Write;
+use crate::thread::Thread;
+use crate::{call, death, event};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vcpu_abi::cause::Cause;
 
@@ -41,8 +41,8 @@ pub fn set_handler(handler: Option<Handler>) {
     HANDLER.store(handler.map_or(0, |handler| handler as usize), Relaxed);
 }
 
-/// Gives an exception to its handler. Returns if the code that faulted is to continue.
-pub(crate) fn raise(mut exception: Exception<'_>) {
+/// Gives an exception to its handler. Returns if the thread goes on: where it was, or with its death.
+pub(crate) fn raise(thread: &'static Thread, mut exception: Exception<'_>) {
     let number = HANDLER.load(Relaxed);
     if number != 0 {
         // SAFETY: every number but 0 in `HANDLER` came from a handler.
@@ -51,16 +51,16 @@ pub(crate) fn raise(mut exception: Exception<'_>) {
             return;
         }
     }
-    unhandled(&exception)
-}
-
-/// The default for an exception that nobody handles: ends the guest with a report.
-fn unhandled(exception: &Exception<'_>) -> ! {
-    let mut text = Message::new();
-    if exception.address.is_some_and(|address| machine::main_stack_guard().contains(&address)) {
-        let stack = machine::main_stack();
-        let _ =
-            write!(text, "the main program overflowed its stack of {} KiB", (stack.end - stack.start) / 1024);
+    if exception.context.events_were_on() && death::is_its_own(thread) {
+        death::by_fault(thread, exception);
+    } else {
+        let mut text = Message::new();
+        if let Some(address) = exception.address
+            && thread.guard().contains(&address)
+        {
+            // What does not fit is cut.
+            let _ = death::write_overflow(&mut text, thread);
+        }
+        call::fault(text.as_str())
     }
-    call::fault(text.as_str())
 }

@@ -1,28 +1,41 @@
-//! The guest kernel: what turns a bare virtual CPU into an environment that a program can live in.
+//! The guest kernel: what turns a bare virtual CPU into an environment that programs can live in.
 //!
 //! | module | its subject |
 //! |---|---|
 //! | [`boot`] | from the machine's first instruction to the program's main function |
 //! | [`call`] | vCPU calls through the gate |
-//! | [`context`] | entry vector and resume, the assembly that saves and restores what runs |
+//! | [`context`] | entry vector, switch and resume: the assembly by which the processor changes hands |
 //! | [`extended`] | vector and floating-point registers |
 //! | [`upcall`] | what happens between the two: events and exceptions find their handlers |
-//! | [`event`] | event lines: handlers, enabling, waiting |
+//! | [`event`] | event lines: listeners, handlers, enabling, waiting |
 //! | [`exception`] | faults of the program itself |
+//! | [`scheduler`] | carrying out what the policy decides |
+//! | [`thread`] | threads, from spawn to join |
+//! | [`stack`] | their stacks, with guard pages |
+//! | `tls` | their variables |
+//! | `death` | what a panic or a fault ends |
+//! | `deadlock` | noticing that nothing can ever run again |
+//! | `rooms` | room in the policy's tables |
 //! | [`clock`] | reading time without a call |
 //! | [`heap`] | dynamic memory |
+//! | [`console`] | standard streams |
 //! | [`machine`] | what the machine said of itself: memory, arguments, environment |
 //!
-//! One thing runs besides the upcalls: the main program. Its registers have their place in
-//! [`context::Thread`], of which there is one; more of them need nothing else from the modules below.
+//! Who runs, and who waits for what, is decided in [`vcpu_kernel_core`], which knows no register; here it
+//! is carried out. All of the kernel's data is touched with events off, for a few hundred cycles at a time.
 
 #![no_std]
 #![deny(missing_docs)]
 
+extern crate alloc;
+
 pub mod boot;
 pub mod call;
 pub mod clock;
+pub mod console;
 pub mod context;
+mod deadlock;
+mod death;
 pub mod event;
 pub mod exception;
 pub mod extended;
@@ -30,6 +43,12 @@ pub mod heap;
 pub mod machine;
 mod memory_functions;
 mod message;
+mod rooms;
+pub mod scheduler;
+pub mod stack;
+pub mod sync;
+pub mod thread;
+mod tls;
 pub mod upcall;
 
 pub use vcpu_abi as abi;

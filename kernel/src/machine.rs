@@ -1,5 +1,6 @@
 //! What the machine said of itself, and where it put things: the fixed pages and the linker's symbols.
 
+use core::hint::black_box;
 use core::ops::Range;
 use vcpu_abi::info::{Features, InfoPage, StringList};
 use vcpu_abi::layout::{INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
@@ -13,6 +14,20 @@ unsafe extern "C" {
     static __image_end: u8;
     static __init_array_start: [extern "C" fn(); 0];
     static __init_array_end: [extern "C" fn(); 0];
+    static __tdata_start: u8;
+    static __tdata_end: u8;
+    static __tls_size: u8;
+    static __tls_align: u8;
+}
+
+/// What each thread's copy of the thread-local variables begins as.
+pub(crate) struct ThreadLocalTemplate {
+    /// The initialised ones; zeros follow.
+    pub(crate) data: &'static [u8],
+    /// Bytes of all.
+    pub(crate) size: usize,
+    /// The alignment they need, a power of two.
+    pub(crate) align: usize,
 }
 
 /// The vCPU page.
@@ -66,6 +81,19 @@ pub(crate) fn constructors() -> &'static [extern "C" fn()] {
     let count = (end as usize - start as usize) / size_of::<extern "C" fn()>();
     // SAFETY: the linker script puts both symbols around the array of function pointers in read-only data.
     unsafe { core::slice::from_raw_parts(start.cast(), count) }
+}
+
+/// The template of thread-local variables.
+pub(crate) fn thread_local_template() -> ThreadLocalTemplate {
+    let (start, end) = (&raw const __tdata_start, &raw const __tdata_end);
+    ThreadLocalTemplate {
+        // SAFETY: the linker script puts both symbols around the template in read-only data.
+        data: unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) },
+        // These two are numbers that the linker script gives as addresses. The compiler believes that
+        // no address is 0, so it must not know where this one comes from.
+        size: black_box(&raw const __tls_size) as usize,
+        align: (black_box(&raw const __tls_align) as usize).max(1),
+    }
 }
 
 /// Addresses of the main program's stack.

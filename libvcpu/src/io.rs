@@ -3,8 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use vcpu_kernel::abi::call::{STREAM_ERRORS, STREAM_INPUT, STREAM_OUTPUT};
-use vcpu_kernel::abi::page::CONSOLE_LINE;
-use vcpu_kernel::{call, event};
+use vcpu_kernel::console;
 
 pub use vcpu_kernel::abi::call::Error;
 
@@ -85,24 +84,13 @@ pub fn stderr() -> Stdout {
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        retry(|| call::console_read(STREAM_INPUT, buffer))
+        console::read(STREAM_INPUT, buffer)
     }
 }
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        retry(|| call::console_write(self.0, bytes))
-    }
-}
-
-/// Repeats a console call until it answers something else than `Again`. After that answer the machine
-/// raises the console line when it is worth another try.
-fn retry(mut attempt: impl FnMut() -> Result<usize, Error>) -> Result<usize, Error> {
-    loop {
-        match attempt() {
-            Err(Error::Again) => event::wait_until(None, || event::take(CONSOLE_LINE)),
-            result => return result,
-        };
+        console::write(self.0, bytes)
     }
 }
 

@@ -25,6 +25,8 @@ pub mod entry;
 pub mod env;
 pub mod io;
 pub mod process;
+pub mod sync;
+pub mod thread;
 pub mod time;
 
 pub use vcpu_kernel::{abi, call, clock, event, exception, heap, machine};

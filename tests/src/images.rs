@@ -5,16 +5,18 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 13] = [
     "faults",
     "gunzip",
     "guest-arguments",
     "guest-events",
+    "guest-heap",
     "guest-hostile",
     "guest-instructions",
     "guest-kernel",
     "guest-registers",
     "guest-reports",
+    "guest-sync",
     "hello",
     "ticker",
 ];

@@ -22,11 +22,13 @@
 //! | `images` | building what tests need |
 //! | `guest` | one guest, its streams and its end |
 //! | [`proc`] | what the system says of a process |
+//! | [`injection`] | events after every single instruction of a guest |
 //! | [`again`] | running a part of a test in a process of its own |
 
 pub mod again;
 mod guest;
 mod images;
+pub mod injection;
 pub mod proc;
 
 pub use guest::{Ended, Guest, Live};

@@ -1,29 +1,34 @@
-//! Scenarios into which a test injects an event, on line 8, after each single instruction.
+//! Scenarios into which a test injects events, on lines 8 and 9, after each single instruction.
 //!
-//! A scenario lies between the first call that the program makes and the address `scenario_end`. What it
-//! prints afterwards must not depend on where the event came.
+//! A scenario lies between the first two `null` calls that the program makes. What it prints afterwards
+//! must not depend on where the events came.
 
 #![no_std]
 #![no_main]
 
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use libvcpu::abi::call::NEVER;
+use libvcpu::abi::call::{Access, NEVER};
+use libvcpu::abi::layout::{PAGE_SIZE, RAM_BASE};
 use libvcpu::abi::page::State;
 use libvcpu::prelude::*;
 use libvcpu::{call, env, event, machine};
 
 entry!(main);
 
-/// The line on which the test injects its event, and the one on which the scenario has its own.
+/// The line on which the test injects its event, that of a second event, which need not come, and the one on
+/// which the scenario has its own.
 const INJECTED: u32 = 8;
+const SECOND: u32 = 9;
 const OWN: u32 = 7;
 
 static INJECTED_COUNT: AtomicU32 = AtomicU32::new(0);
+static SECOND_COUNT: AtomicU32 = AtomicU32::new(0);
 static OWN_COUNT: AtomicU32 = AtomicU32::new(0);
 
 fn main() -> Result<(), &'static str> {
     event::set_handler(INJECTED, Some(|| count(&INJECTED_COUNT)));
+    event::set_handler(SECOND, Some(|| count(&SECOND_COUNT)));
     event::set_handler(OWN, Some(|| count(&OWN_COUNT)));
     let scenario = env::args().nth(1).ok_or("which scenario?")?;
     let result = match scenario.as_str() {
@@ -32,10 +37,14 @@ fn main() -> Result<(), &'static str> {
         "enable-broken" => enable(enable_without_looking),
         "without" => without(),
         "wait" => wait(),
+        "protect" => protect(),
         _ => return Err("there is no such scenario"),
     };
-    scenario_end();
+    call::null();
     // Events are on, so an event is taken by now, wherever in the scenario it came.
+    if SECOND_COUNT.load(Relaxed) > 1 {
+        return Err("the second event was taken twice");
+    }
     let (injected, own) = (INJECTED_COUNT.load(Relaxed), OWN_COUNT.load(Relaxed));
     println!("{scenario}: result {result:#x}, {injected} injected, {own} own");
     Ok(())
@@ -43,13 +52,6 @@ fn main() -> Result<(), &'static str> {
 
 fn count(counter: &AtomicU32) {
     counter.store(counter.load(Relaxed) + 1, Relaxed);
-}
-
-/// The address at which the test stops injecting.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn scenario_end() {
-    core::hint::black_box(());
 }
 
 /// Code whose registers, flags and red zone all hold distinctive values. The test also raises the
@@ -83,8 +85,30 @@ fn without() -> u64 {
 
 /// A sleep that the scenario's own timer ends.
 fn wait() -> u64 {
+    call::null();
     call::timer_set(OWN, Some(1_000_000))
         .map_or(1, |()| u64::from(!event::wait_until(Some(NEVER), || OWN_COUNT.load(Relaxed) == 1)))
+}
+
+/// Pages of the program's own lose the right to be written, get it again, and lose it for good.
+fn protect() -> u64 {
+    const PAGES: u64 = 2 * PAGE_SIZE;
+    let begin = RAM_BASE + machine::info().ram_size - PAGES;
+    let set = |access| {
+        // SAFETY: nothing lies there: the heap hands out low addresses first.
+        u64::from(unsafe { call::protect(begin..begin + PAGES, access) }.is_err())
+    };
+    let word = (begin + PAGE_SIZE) as *mut u64;
+    // SAFETY: as above; the page can be written here, and again below.
+    unsafe { word.write_volatile(1) };
+    call::null();
+    let mut failed = set(Access::READ);
+    failed += set(Access::READ | Access::WRITE);
+    // SAFETY: as above.
+    unsafe { word.write_volatile(word.read_volatile() + 1) };
+    failed += set(Access::READ);
+    // SAFETY: as above, and the page can still be read.
+    failed << 32 | unsafe { word.read_volatile() }
 }
 
 /// Fills registers, flags and red zone, spends some instructions, and compares. Zero if all is as it was.

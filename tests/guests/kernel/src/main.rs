@@ -155,13 +155,17 @@ fn heap() -> Result<(), String> {
     Ok(())
 }
 
-/// The heap's own list is damaged, so that an exception interrupts it; the handler needs the heap too.
+/// The heap's list of free pieces is damaged, so that an exception interrupts the search in it; the handler
+/// needs the heap too.
 fn broken_heap() -> Result<(), String> {
     exception::set_handler(Some(|exception| {
         println!("{} at {:#x}", exception.cause, exception.address.unwrap_or(0));
         exception::Verdict::Unhandled
     }));
-    let block = Box::into_raw(Box::new([0u64; 8]));
+    // So that there are slabs with room for what the handler needs.
+    println!("{} at {:#x} is to come", libvcpu::abi::cause::Cause::PageFault, 0x10);
+    // Too large for a size class: it goes back to the list.
+    let block = Box::into_raw(Box::new([0u64; 250]));
     // SAFETY: wrong on purpose: the block is written after it was given back.
     unsafe {
         drop(Box::from_raw(block));
