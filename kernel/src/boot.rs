@@ -1,6 +1,6 @@
 //! From the machine's first instruction to the program's main function, and out again.
 
-use crate::{call, context, event, extended, heap, machine, rooms, scheduler, thread};
+use crate::{call, context, event, extended, heap, machine, report, rooms, scheduler, thread};
 use core::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::page::State;
 use vcpu_kernel_core::event_group::EventGroupId;
@@ -36,5 +36,6 @@ fn event_group() -> EventGroupId {
 
 /// Ends the guest.
 pub(crate) fn finish(status: u8) -> ! {
+    report::at_end();
     call::exit(status)
 }

@@ -40,6 +40,9 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     if event::are_on() && !event::is_handling() && is_its_own(thread) {
         die(thread, text.as_str());
     }
+    if event::are_on() && thread.is_main() && !thread.begin_to_die() {
+        crate::report::at_end();
+    }
     call::panic(text.as_str())
 }
 

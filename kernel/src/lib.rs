@@ -15,6 +15,7 @@
 //! | `tls` | their variables |
 //! | `death` | what a panic or a fault ends |
 //! | `deadlock` | noticing that nothing can ever run again |
+//! | [`report`] | threads and event lines as a table |
 //! | `rooms` | room in the policy's tables |
 //! | [`clock`] | reading time without a call |
 //! | [`heap`] | dynamic memory |
@@ -43,6 +44,7 @@ pub mod heap;
 pub mod machine;
 mod memory_functions;
 mod message;
+pub mod report;
 mod rooms;
 pub mod scheduler;
 pub mod stack;

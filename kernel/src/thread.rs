@@ -97,6 +97,19 @@ static ZOMBIES: EventsOff<Cell<Option<&'static Thread>>> = EventsOff(Cell::new(N
 /// Counts threads, for [`Handle::number`].
 static SPAWNED: EventsOff<Cell<u64>> = EventsOff(Cell::new(1));
 
+/// What threads that are over have used, all together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    /// How many they are.
+    pub count: u64,
+    /// Nanoseconds for which they had the processor.
+    pub cpu_time: u64,
+    /// How often they got it.
+    pub switches: u64,
+}
+
+static ENDED: EventsOff<Cell<Ended>> = EventsOff(Cell::new(Ended { count: 0, cpu_time: 0, switches: 0 }));
+
 /// Counts stacks that are never used again.
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
 
@@ -469,6 +482,12 @@ fn bury() {
     while let Some(thread) = event::without(|| {
         let first = ZOMBIES.get()?;
         ZOMBIES.set(first.next_zombie.take());
+        let Ended { count, cpu_time, switches } = ENDED.get();
+        ENDED.set(Ended {
+            count: count + 1,
+            cpu_time: cpu_time + first.cpu_time.get(),
+            switches: switches + first.switches.get(),
+        });
         Some(first)
     }) {
         // SAFETY: the thread is over and runs no more; whoever has a handle does not look at these.
@@ -483,6 +502,18 @@ fn bury() {
         }
         drop(Handle(NonNull::from(thread)));
     }
+}
+
+/// What threads that are over, and were buried since, have used.
+#[must_use]
+pub fn ended() -> Ended {
+    bury();
+    event::without(|| ENDED.get())
+}
+
+/// Nanoseconds for which no thread had the processor.
+pub(crate) fn service_time() -> u64 {
+    event::without(|| SERVICE.cpu_time.get())
 }
 
 /// How many stacks are lost because their threads died or exited; see [`Options::reclaim_stack`].

@@ -306,6 +306,18 @@ pub fn all() -> alloc::vec::Vec<Thread> {
     kernel::all().into_iter().map(Thread).collect()
 }
 
+/// Writes what is known of all threads and event lines to standard errors, as a table.
+///
+/// # Panics
+///
+/// In a handler function, or if standard errors are closed.
+pub fn dump() {
+    let mut table = String::new();
+    // A string takes everything.
+    let _ = vcpu_kernel::report::write(&mut table);
+    crate::eprint!("{table}");
+}
+
 /// Waits for at least `duration`. Other threads run meanwhile.
 ///
 /// # Panics

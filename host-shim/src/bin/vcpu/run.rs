@@ -45,6 +45,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_pin: bool,
 
+    /// Has the guest's kernel say at its end what threads and event lines it had, and what they used
+    /// (sets VCPU_STATS=1 in its environment)
+    #[arg(long)]
+    stats: bool,
+
     /// Says on standard error what is built and run, and how it ended
     #[arg(long, short)]
     verbose: bool,
@@ -103,11 +108,12 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
         ))
     })?;
     let name = found.name;
+    let stats = arguments.stats.then(|| (b"VCPU_STATS".to_vec(), b"1".to_vec()));
     let begin = Instant::now();
     let config = Config {
         memory: arguments.memory,
         arguments: std::iter::once(name.clone()).chain(arguments.arguments).map(OsString::into_vec).collect(),
-        environment: last_of_each(arguments.env),
+        environment: last_of_each(arguments.env.into_iter().chain(stats).collect()),
         time_limit: arguments.time_limit,
         backend: arguments.backend.into(),
         pin: !arguments.no_pin,
