@@ -32,6 +32,10 @@ fn a_damaged_heap_ends_in_a_report_even_if_the_handler_allocates(backend: Backen
     assert!(report.sentence.contains("page fault"), "{ended}");
 }
 
+fn a_thread_on_memory_that_was_used_before_can_be_interrupted(backend: BackendKind) {
+    Guest::new("guest-kernel", backend).arguments(["stale-extended"]).run().assert_output("died: false\n");
+}
+
 fn constructors_run_before_main(backend: BackendKind) {
     let ended = Guest::new("guest-kernel", backend).arguments(["constructors"]).run();
     assert_eq!(ended.output_text(), "1 before main\n", "{ended}");
@@ -39,6 +43,7 @@ fn constructors_run_before_main(backend: BackendKind) {
 
 on_every_backend!(
     a_damaged_heap_ends_in_a_report_even_if_the_handler_allocates,
+    a_thread_on_memory_that_was_used_before_can_be_interrupted,
     constructors_run_before_main,
     memory_functions_agree_with_byte_by_byte_models,
     blocks_keep_their_content_running_out_is_an_error_and_nothing_leaks,

@@ -56,7 +56,8 @@ pub struct Context {
 
 /// Everything the processor holds of one flow of execution while it does not run.
 ///
-/// `extended` points to [`extended::AREA_SIZE`] bytes, aligned to 64, that belong to the flow.
+/// `extended` points to [`extended::AREA_SIZE`] bytes, aligned to 64, that belong to the flow. They may hold
+/// anything, and a flow that is never interrupted does not touch them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Flow {
@@ -278,6 +279,16 @@ pub(crate) unsafe extern "C" fn entry_vector() -> ! {
         // 2. The extended state, before any Rust code can touch it.
         "mov rbx, [rip + {current}]",
         "mov rcx, [rbx + {extended}]",
+        //    The restoring instruction wants the rest of the header to be zero, and this one may not write
+        //    it; the area may be memory that was used for something else.
+        "xor eax, eax",
+        "mov [rcx + 520], rax",
+        "mov [rcx + 528], rax",
+        "mov [rcx + 536], rax",
+        "mov [rcx + 544], rax",
+        "mov [rcx + 552], rax",
+        "mov [rcx + 560], rax",
+        "mov [rcx + 568], rax",
         "mov eax, [rip + {mask_low}]",
         "mov edx, [rip + {mask_high}]",
         "cmp dword ptr [rip + {compact}], 0",

@@ -68,6 +68,9 @@ static TABLE: EventsOff<Lines> = EventsOff(Lines {
     waiters: Cell::new(0),
 });
 
+/// The time-stamp counter at the beginning of the last upcall.
+static LAST_UPCALL: AtomicU64 = AtomicU64::new(0);
+
 /// The one event of the group [`Lines::any`].
 const SOMETHING: u32 = 1;
 
@@ -197,6 +200,16 @@ impl Drop for Listener {
     }
 }
 
+/// Takes a line away from its listener, whatever became of that: a thread that dies keeps its listener, and
+/// so its lines. Whoever still has it waits for that line for ever.
+///
+/// # Panics
+///
+/// If there is no such line.
+pub fn unbind(line: u32) {
+    without(|| TABLE.listeners[line as usize].set(None));
+}
+
 /// Keeps events on a line until it is [unmasked](unmask): they are pending then, as one.
 ///
 /// # Panics
@@ -245,6 +258,19 @@ pub fn count(line: u32) -> u64 {
 #[must_use]
 pub fn worst_latency(line: u32) -> u64 {
     without(|| TABLE.worst_latencies[line as usize].get())
+}
+
+/// The time-stamp counter at the first instruction of the last upcall; 0 if there was none.
+#[must_use]
+#[inline]
+pub fn last_upcall() -> u64 {
+    LAST_UPCALL.load(Relaxed)
+}
+
+/// Notes that an upcall has begun.
+#[inline(always)]
+pub(crate) fn note_upcall(counter: u64) {
+    LAST_UPCALL.store(counter, Relaxed);
 }
 
 fn note_latency(line: u32, latency: u64) {

@@ -14,6 +14,7 @@ use crate::context::{Context, Flow};
 use crate::death::Fault;
 use crate::scheduler::{self, EventsOff, TimedOut};
 use crate::stack::{self, Stack};
+use crate::sync::RawMutex;
 use crate::tls::Block;
 use crate::{clock, event, heap, machine, rooms};
 use alloc::boxed::Box;
@@ -476,9 +477,21 @@ pub(crate) fn vanish() -> ! {
     scheduler::leave()
 }
 
+/// Held while stacks of others are looked at or released.
+static GRAVEYARD: RawMutex = RawMutex::new();
+
 /// Releases what threads that are over have left: their stacks, and their control blocks unless there
 /// are handles.
 fn bury() {
+    if event::without(|| ZOMBIES.get().is_none()) {
+        return;
+    }
+    let _ = GRAVEYARD.lock();
+    bury_all();
+    GRAVEYARD.unlock();
+}
+
+fn bury_all() {
     while let Some(thread) = event::without(|| {
         let first = ZOMBIES.get()?;
         ZOMBIES.set(first.next_zombie.take());
@@ -736,10 +749,12 @@ impl Handle {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let thread = self.thread();
+        // A thread may end while we look at its stack, but nobody else gets that stack meanwhile.
+        let _ = GRAVEYARD.lock();
+        let is_over = self.is_finished();
         let stack = thread.stack();
-        // The stack of a thread that is over belongs to somebody else; and so it may while we look.
-        let is_over = self.is_finished() || thread.stack.get().is_none() && !thread.is_main();
         let stack_used = if is_over { 0 } else { stack::high_water(&stack) };
+        GRAVEYARD.unlock();
         scheduler::quick(|policy| {
             let record = policy.thread(thread.id());
             let is_current = ptr::eq(thread, scheduler::current());

@@ -13,6 +13,7 @@ use vcpu_abi::page::ERROR_CODE_KNOWN;
 /// counter at its beginning. Answers the flow to take up.
 pub(crate) extern "C" fn taken(current: &'static Thread, counter: u64) -> &'static Flow {
     let page = machine::page();
+    event::note_upcall(counter);
     let now = clock::at(counter);
     // SAFETY: this is the upcall, and it interrupted the thread that runs.
     let context = unsafe { current.flow().interrupt(page) };

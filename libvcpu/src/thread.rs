@@ -68,8 +68,8 @@ impl Builder {
     }
 
     /// Its name, in reports.
-    pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.options.name = Some(name.into().into_boxed_str());
+    pub fn name(mut self, name: String) -> Builder {
+        self.options.name = Some(name.into_boxed_str());
         self
     }
 

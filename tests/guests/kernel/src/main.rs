@@ -36,12 +36,33 @@ fn main() -> Result<(), String> {
         Some("heap") => heap(),
         Some("wait-in-handler") => wait_in_handler(),
         Some("broken-heap") => broken_heap(),
+        Some("stale-extended") => stale_extended(),
         Some("constructors") => {
             println!("{} before main", CONSTRUCTED.load(Relaxed));
             Ok(())
         }
         other => Err(format!("there is no case {other:?}")),
     }
+}
+
+/// A thread whose page for the extended state was somebody's memory before is interrupted.
+fn stale_extended() -> Result<(), String> {
+    drop(core::hint::black_box(vec![0xffu8; 1 << 20]));
+    let worker = libvcpu::thread::spawn(|| {
+        let end = time::Instant::now() + time::Duration::from_millis(30);
+        let mut steps = 0u64;
+        while time::Instant::now() < end {
+            steps += 1;
+        }
+        steps
+    });
+    libvcpu::thread::current().set_priority(libvcpu::thread::Priority::MOST);
+    for _ in 0..10 {
+        libvcpu::thread::sleep(time::Duration::from_millis(1));
+    }
+    let died = worker.join().is_err();
+    println!("died: {died}");
+    Ok(())
 }
 
 /// Lengths around every boundary of the implementation.
