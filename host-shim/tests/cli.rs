@@ -232,6 +232,20 @@ mod running {
             assert!(run.errors.contains(part), "no {part:?} in {run:?}");
         }
     }
+
+    #[test]
+    fn stats_show_threads_and_lines_at_the_end_on_standard_error() {
+        let quiet = run(vcpu(["run", "ticker"]).current_dir(repository()));
+        assert_eq!((quiet.status, quiet.errors.contains("priority")), (0, false), "{quiet:?}");
+        let run = run(vcpu(["run", "--stats", "ticker"]).current_dir(repository()));
+        assert_eq!((run.status, run.output.lines().count()), (0, 1), "{run:?}");
+        let lines: Vec<Vec<&str>> = run.errors.lines().map(|line| line.split_whitespace().collect()).collect();
+        let has = |words: &[&str]| lines.iter().any(|line| line.starts_with(words));
+        assert!(has(&["thread", "state", "priority"]), "{run:?}");
+        assert!(has(&["1", "main", "running", "31"]), "{run:?}");
+        // Twenty ticks of line 5.
+        assert!(has(&["event", "line", "count"]) && has(&["5", "20"]), "{run:?}");
+    }
 }
 
 mod refusing {

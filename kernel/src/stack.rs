@@ -29,6 +29,9 @@ pub const NORMAL: usize = 64 << 10;
 /// How many mappings of threads that ended are kept.
 const KEPT: usize = 64;
 
+/// How many of them are looked at for one of the right size, those kept last first: events are off.
+const LOOKED_AT: usize = 8;
+
 /// Bytes of stack that an operation of the kernel may need.
 const NEED: usize = 3 << 10;
 
@@ -149,7 +152,8 @@ fn take_unused(size: usize) -> Option<Stack> {
     crate::event::without(|| {
         let mut before: Option<&'static Unused> = None;
         let mut next = CACHE.first.get();
-        while let Some(unused) = next {
+        for _ in 0..LOOKED_AT {
+            let unused = next?;
             if unused.stack.size == size {
                 match before {
                     // SAFETY: events are off, so nobody else uses the list; the references to its

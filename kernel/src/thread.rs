@@ -360,7 +360,12 @@ fn publish(id: ThreadId, thread: &'static Thread) -> Result<(), OutOfMemory> {
 /// # Panics
 ///
 /// In a handler function.
-pub fn spawn(options: Options, start: Box<dyn FnOnce()>) -> Result<Handle, OutOfMemory> {
+///
+/// # Safety
+///
+/// `start` may be sent to another thread, and what it borrows lives until that thread is over. If the stack
+/// is to be reclaimed, nobody refers to it once the thread has died or exited.
+pub unsafe fn spawn(options: Options, start: Box<dyn FnOnce()>) -> Result<Handle, OutOfMemory> {
     bury();
     let Options { name, stack_size, priority, slice, suspended, reclaim_stack } = options;
     let pages = stack_size.max(MINIMUM_STACK).checked_next_multiple_of(vcpu_abi::layout::PAGE_SIZE as usize);

@@ -42,6 +42,7 @@ use core::any::Any;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::num::{NonZeroU64, NonZeroUsize};
+use vcpu_kernel::event::{LineTaken, Listener};
 use vcpu_kernel::thread::{self as kernel, Handle, Options};
 
 pub use local::{AccessError, LocalKey};
@@ -124,6 +125,33 @@ impl Builder {
         unsafe { self.spawn_unchecked(function) }
     }
 
+    /// Creates an event handler thread: it calls `handler` whenever one of the lines was raised, with all that
+    /// were since the last call, a bit each. It runs as soon as it is the most important thread.
+    ///
+    /// If it dies, its lines stay its own until somebody [unbinds](crate::event::unbind) them.
+    ///
+    /// # Errors
+    ///
+    /// If a line has a listener already, or there is no memory for the thread.
+    pub fn spawn_handler<F>(
+        self,
+        lines: &[u32],
+        mut handler: F,
+    ) -> core::result::Result<JoinHandle<()>, HandlerError>
+    where
+        F: FnMut(u64) + Send + 'static,
+    {
+        let mut listener = Listener::bind(lines).map_err(HandlerError::Line)?;
+        let serve = move || {
+            loop {
+                if let Ok(raised) = listener.wait(None) {
+                    handler(raised);
+                }
+            }
+        };
+        self.spawn(serve).map_err(HandlerError::Spawn)
+    }
+
     /// # Safety
     ///
     /// The thread is over before anything ends that `function` borrows, and before `T` does.
@@ -141,10 +169,32 @@ impl Builder {
         });
         // SAFETY: the caller keeps what is borrowed alive until the thread is over.
         let start = unsafe { core::mem::transmute::<Box<dyn FnOnce() + 'a>, Box<dyn FnOnce()>>(start) };
-        let handle = kernel::spawn(self.options, start)?;
+        // SAFETY: the function is `Send`, and the caller keeps alive what it borrows. `reclaim_stack` was asked
+        // for in an unsafe block, if at all.
+        let handle = unsafe { kernel::spawn(self.options, start) }?;
         Ok(JoinHandle { thread: Thread(handle), packet })
     }
 }
+
+/// Why an event handler thread was not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandlerError {
+    /// A line cannot be bound.
+    Line(LineTaken),
+    /// There is no memory for the thread.
+    Spawn(SpawnError),
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandlerError::Line(error) => error.fmt(formatter),
+            HandlerError::Spawn(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl core::error::Error for HandlerError {}
 
 /// Where a thread leaves its result.
 struct Packet<T>(UnsafeCell<Option<T>>);
