@@ -1,4 +1,8 @@
 //! From the machine's first instruction to the program's main function, and out again.
+//!
+//! The machine begins with all registers zero, events and exceptions off, and RAM that is zero but for the
+//! image. The order of what follows is that of need: an exception wants the entry vector, the policy's tables
+//! want the heap, threads want the tables, and the heap's mutex wants a thread that can own it.
 
 use crate::{call, context, event, extended, heap, machine, report, rooms, scheduler, thread};
 use core::sync::atomic::Ordering::Relaxed;

@@ -45,7 +45,8 @@ pub fn panic(message: &str) -> ! {
     exit(101)
 }
 
-/// Ends the guest because nobody handles the exception that the state save area describes.
+/// Ends the guest because nobody handles the exception that the state save area describes. The report quotes
+/// `message`, which may be empty.
 pub fn fault(message: &str) -> ! {
     call(Call::Fault, message.as_ptr() as u64, message.len() as u64, 0);
     exit(101)

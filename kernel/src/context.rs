@@ -27,8 +27,8 @@
 
 use crate::extended;
 use crate::upcall;
-use core::arch::naked_asm;
-use core::cell::{Cell, UnsafeCell};
+use core::arch::{asm, naked_asm};
+use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::Relaxed;
@@ -56,25 +56,24 @@ pub struct Context {
 
 /// Everything the processor holds of one flow of execution while it does not run.
 ///
-/// `extended` points to [`extended::AREA_SIZE`] bytes, aligned to 64, that belong to the flow. They may hold
-/// anything, and a flow that is never interrupted does not touch them.
+/// `area` points to [`extended::AREA_SIZE`] bytes, aligned to 64, that belong to the flow: for its extended
+/// state, and at their end for its general registers, a [`Context`]. They may hold anything, and a flow that
+/// is never interrupted does not touch them.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Flow {
     /// Where `switch` left the stack pointer; means something if the flow was not interrupted.
     stack_pointer: Cell<u64>,
-    extended: Cell<*mut u8>,
+    area: Cell<*mut u8>,
     /// The base of the segment FS.
     pub(crate) fs_base: Cell<u64>,
     /// 1 if the flow was interrupted and is to be resumed, 0 if it switched.
     interrupted: Cell<u64>,
-    context: UnsafeCell<Context>,
 }
 
 const STACK_POINTER: usize = offset_of!(Flow, stack_pointer);
-const EXTENDED: usize = offset_of!(Flow, extended);
+const AREA: usize = offset_of!(Flow, area);
 const INTERRUPTED: usize = offset_of!(Flow, interrupted);
-const CONTEXT: usize = offset_of!(Flow, context);
 const STATE_OFFSET: usize = offset_of!(Context, state);
 const STATE: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, state);
 const STICKY: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, sticky);
@@ -85,21 +84,11 @@ const _: () = {
     assert!(offset_of!(Context, stack_segment) == 8 * (GENERAL_REGISTERS + 4));
     assert!(offset_of!(StateSaveArea, general) == 0);
     assert!(size_of::<Context>() == 8 * (GENERAL_REGISTERS + 6));
+    assert!(extended::GENERAL + size_of::<Context>() <= extended::AREA_SIZE);
+    assert!(extended::GENERAL.is_multiple_of(align_of::<Context>()));
 };
 
 impl Context {
-    const fn new() -> Context {
-        Context {
-            general: [0; GENERAL_REGISTERS],
-            rip: 0,
-            code_segment: 0,
-            rflags: 0,
-            rsp: 0,
-            stack_segment: 0,
-            state: 0,
-        }
-    }
-
     /// Takes the interrupted registers from the state save area.
     fn load(&mut self, page: &VcpuPage) {
         for (register, saved) in self.general.iter_mut().zip(&page.ssa.general) {
@@ -138,16 +127,15 @@ impl Flow {
     pub(crate) const fn new() -> Flow {
         Flow {
             stack_pointer: Cell::new(0),
-            extended: Cell::new(null_mut()),
+            area: Cell::new(null_mut()),
             fs_base: Cell::new(0),
             interrupted: Cell::new(0),
-            context: UnsafeCell::new(Context::new()),
         }
     }
 
-    /// Gives the flow its area for the extended state.
-    pub(crate) fn set_extended(&self, area: *mut u8) {
-        self.extended.set(area);
+    /// Gives the flow its area for the registers of an interruption.
+    pub(crate) fn set_area(&self, area: *mut u8) {
+        self.area.set(area);
     }
 
     /// Lets the flow begin with `function`, events off, on a stack that ends at `stack_top`.
@@ -176,8 +164,9 @@ impl Flow {
     #[expect(clippy::mut_from_ref, reason = "exclusive by the contract above")]
     pub(crate) unsafe fn interrupt(&self, page: &VcpuPage) -> &mut Context {
         self.interrupted.set(1);
-        // SAFETY: as the function's contract says, nobody else has a reference.
-        let context = unsafe { &mut *self.context.get() };
+        // SAFETY: this part of the area belongs to the registers, is aligned for them, and holds numbers, of
+        // which any is one. As the function's contract says, nobody else has a reference.
+        let context = unsafe { &mut *self.area.get().add(extended::GENERAL).cast::<Context>() };
         if !in_restartable_range(page.ssa.rip.load(Relaxed)) {
             context.load(page);
         }
@@ -193,7 +182,7 @@ fn segments() -> (u64, u64) {
     let (code, stack): (u64, u64);
     // SAFETY: reads two registers.
     unsafe {
-        core::arch::asm!("mov {0:e}, cs", "mov {1:e}, ss", out(reg) code, out(reg) stack,
+        asm!("mov {0:e}, cs", "mov {1:e}, ss", out(reg) code, out(reg) stack,
             options(nomem, nostack, preserves_flags));
     }
     (code, stack)
@@ -213,8 +202,34 @@ fn in_restartable_range(rip: u64) -> bool {
 /// # Safety
 ///
 /// Events are off, and stay off. Both flows live until they are left for good, and `to` does not run.
+#[inline(always)]
+pub(crate) unsafe fn switch(from: *const Flow, to: *const Flow) {
+    // This is a call and, below, a return, but not by these instructions: the processor predicts returns by a
+    // stack of its own, on which one flow would find what another has put there. Every return after a
+    // switch would be predicted wrongly.
+    // SAFETY: the caller keeps the contract, which is that of `leave`; all that a function may change is
+    // declared as changed.
+    unsafe {
+        asm!(
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "jmp {leave}",
+            "2:",
+            leave = sym leave,
+            in("rdi") from,
+            in("rsi") to,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// What [`switch`] does, for a caller whose address to continue at lies on the stack.
+///
+/// # Safety
+///
+/// As `switch`.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch(from: *const Flow, to: *const Flow) {
+unsafe extern "C" fn leave(from: *const Flow, to: *const Flow) {
     naked_asm!(
         "push rbp",
         "push rbx",
@@ -245,8 +260,7 @@ pub(crate) unsafe extern "C" fn switch(from: *const Flow, to: *const Flow) {
         "pop r12",
         "pop rbx",
         "pop rbp",
-        // A jump and not a return: where this flow continues is not where the other one called from, so
-        // the processor's stack of return addresses would always be wrong.
+        // A jump and not a return; see above.
         "pop rcx",
         "jmp rcx",
         "2: ldmxcsr [rsp]",
@@ -278,7 +292,7 @@ pub(crate) unsafe extern "C" fn entry_vector() -> ! {
         "1:",
         // 2. The extended state, before any Rust code can touch it.
         "mov rbx, [rip + {current}]",
-        "mov rcx, [rbx + {extended}]",
+        "mov rcx, [rbx + {area}]",
         //    The restoring instruction wants the rest of the header to be zero, and this one may not write
         //    it; the area may be memory that was used for something else.
         "xor eax, eax",
@@ -296,9 +310,13 @@ pub(crate) unsafe extern "C" fn entry_vector() -> ! {
         "xsavec64 [rcx]",
         "jmp 3f",
         "2: xsave64 [rcx]",
-        // 3. Floating-point control as the calling convention wants it for the code below.
+        // 3. Floating-point control as the calling convention wants it for the code below. `fninit` is slow,
+        //    and almost nobody uses that unit: the header tells whether it is still as it began.
         "3: ldmxcsr [rip + {mxcsr}]",
+        "test byte ptr [rcx + 512], 1",
+        "jz 4f",
         "fninit",
+        "4:",
         // 4. Everything else in Rust; the answer is the flow to take up.
         "mov rdi, rbx",
         "call {taken}",
@@ -311,7 +329,7 @@ pub(crate) unsafe extern "C" fn entry_vector() -> ! {
         mask_high = sym extended::MASK_HIGH,
         compact = sym extended::COMPACT,
         mxcsr = sym extended::DEFAULT_MXCSR,
-        extended = const EXTENDED,
+        area = const AREA,
         taken = sym upcall::taken,
         take_up = sym take_up,
     )
@@ -350,13 +368,14 @@ unsafe extern "C" fn take_up() -> ! {
 unsafe extern "C" fn resume() -> ! {
     naked_asm!(
         // 1. The extended state. An event cannot come yet.
-        "mov rcx, [rdi + {extended}]",
+        "mov rcx, [rdi + {area}]",
+        "lea r8, [rcx + {general}]",
         "mov eax, [rip + {mask_low}]",
         "mov edx, [rip + {mask_high}]",
         "xrstor64 [rcx]",
         // 2. The state indicator as the flow had it. If IRQ is set by this, an upcall can come from
         //    the next instruction on: the restartable range begins.
-        "mov ecx, [rdi + {context} + {state_offset}]",
+        "mov ecx, [r8 + {state_offset}]",
         "mov [{state}], ecx",
         ".global vcpu_resume_begin",
         "vcpu_resume_begin:",
@@ -367,7 +386,7 @@ unsafe extern "C" fn resume() -> ! {
         "jnz 3f",
         // 4. The general registers. The stack pointer walks through the flow's context and only
         //    reads: upcalls use their own stack.
-        "2: lea rsp, [rdi + {context}]",
+        "2: mov rsp, r8",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -397,8 +416,8 @@ unsafe extern "C" fn resume() -> ! {
         "jmp {take_up}",
         mask_low = sym extended::MASK_LOW,
         mask_high = sym extended::MASK_HIGH,
-        extended = const EXTENDED,
-        context = const CONTEXT,
+        area = const AREA,
+        general = const extended::GENERAL,
         state_offset = const STATE_OFFSET,
         state = const STATE,
         sticky = const STICKY,

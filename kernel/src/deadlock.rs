@@ -47,7 +47,7 @@ fn report(policy: &Policy) -> ! {
         console::write_all(STREAM_ERRORS, line.as_str());
     }
     let mut text = Message::new();
-    let _ = write!(text, "deadlock: none of {threads} threads can ever run again");
+    let _ = write!(text, "hangs in a deadlock: none of {threads} threads can ever run again");
     if threads > REPORTED {
         let _ = write!(text, " (the first {REPORTED} are listed)");
     }

@@ -160,11 +160,7 @@ impl Listener {
                     return Attempt::Done;
                 }
                 binding.waiting.set(Some(scheduler::current().id()));
-                let attempt = policy.wait_line(deadline, now);
-                if attempt == Attempt::TimedOut {
-                    binding.waiting.set(None);
-                }
-                attempt
+                policy.wait_line(deadline, now)
             });
             if taken != 0 {
                 self.account(taken);
@@ -325,7 +321,7 @@ pub(crate) fn enable_in_thread() {
     let page = machine::page();
     page.state.store((State::EXCEPTIONS | State::IRQ).bits(), Relaxed);
     compiler_fence();
-    if page.sticky.load(Relaxed) & Sticky::EVENT_PENDING.bits() != 0 {
+    if is_pending() {
         enable_and_take();
     }
 }
@@ -334,7 +330,7 @@ pub(crate) fn enable_in_thread() {
 #[inline(never)]
 fn enable_and_take() {
     let page = machine::page();
-    while page.sticky.load(Relaxed) & Sticky::EVENT_PENDING.bits() != 0 {
+    while is_pending() {
         page.state.store(State::EXCEPTIONS.bits(), Relaxed);
         compiler_fence();
         // SAFETY: events are off, and a handler does not get here.
@@ -394,6 +390,12 @@ pub fn without<R>(action: impl FnOnce() -> R) -> R {
         enable_in_thread();
     }
     result
+}
+
+/// Whether the machine, or [`mark_pending`], wants the kernel to look at what is pending.
+#[inline(always)]
+pub(crate) fn is_pending() -> bool {
+    machine::page().sticky.load(Relaxed) & Sticky::EVENT_PENDING.bits() != 0
 }
 
 /// Has [`enable`] look at what is pending, and at who is to run. Events are off.
@@ -502,9 +504,10 @@ pub(crate) fn take_pending(now: u64, since: u64) {
     }
 }
 
-/// Whether a handler runs.
+/// Whether a handler runs, of an event or of an exception. What it interrupted may be in the middle of
+/// anything.
 #[inline]
-pub(crate) fn is_handling() -> bool {
+pub fn is_handling() -> bool {
     HANDLING.load(Relaxed)
 }
 

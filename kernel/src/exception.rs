@@ -1,4 +1,8 @@
 //! Exceptions: faults of the program itself, which its kernel sees first.
+//!
+//! An exception is an upcall that interrupts the very instruction that could not be carried out. The program's
+//! [handler](set_handler), if there is one, may put things right and let it be tried again. Otherwise the
+//! thread dies, or the guest with it; `death` has the rules.
 
 use crate::context::Context;
 use crate::message::Message;
@@ -26,7 +30,7 @@ pub struct Exception<'a> {
 pub enum Verdict {
     /// Continue with the registers in the exception's context.
     Resume,
-    /// End the guest with a report.
+    /// End the thread; or the guest, with a report, if it is the main thread or had events off.
     Unhandled,
 }
 
@@ -36,7 +40,7 @@ pub type Handler = fn(&mut Exception<'_>) -> Verdict;
 
 static HANDLER: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets the handler that sees every exception, or removes it.
+/// Sets the handler that sees every exception, of whichever thread, or removes it.
 pub fn set_handler(handler: Option<Handler>) {
     HANDLER.store(handler.map_or(0, |handler| handler as usize), Relaxed);
 }

@@ -6,8 +6,12 @@
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Bytes that are kept for a thread's extended state; enough for AVX-512.
+/// Bytes that are kept for the registers of a thread that was interrupted.
 pub const AREA_SIZE: usize = 4096;
+
+/// Where in them the general registers begin. Before that there is room for the extended state, enough for
+/// AVX-512.
+pub(crate) const GENERAL: usize = AREA_SIZE - 192;
 
 /// Components that are not the kernel's to save: PKRU, and AMX's configuration and tiles (8 KiB).
 const LEFT_ALONE: u64 = 1 << 9 | 1 << 17 | 1 << 18;
@@ -26,7 +30,7 @@ pub(crate) static DEFAULT_MXCSR: u32 = 0x1f80;
 ///
 /// # Panics
 ///
-/// If the processor has no `XSAVE`, or a state larger than [`AREA_SIZE`].
+/// If the processor has no `XSAVE`, or a state larger than there is room for.
 pub(crate) fn init() {
     const OSXSAVE: u32 = 1 << 27;
     assert!(__cpuid(1).ecx & OSXSAVE != 0, "this processor or its operating system lacks XSAVE");
@@ -38,7 +42,7 @@ pub(crate) fn init() {
         .map(|component| __cpuid_count(0xd, component))
         .map(|component| component.ebx + component.eax)
         .fold(576, u32::max);
-    assert!(size as usize <= AREA_SIZE, "the extended state takes {size} bytes, more than {AREA_SIZE}");
+    assert!(size as usize <= GENERAL, "the extended state takes {size} bytes, more than {GENERAL}");
     MASK_LOW.store(mask as u32, Relaxed);
     MASK_HIGH.store((mask >> 32) as u32, Relaxed);
     COMPACT.store(features >> 1 & 1, Relaxed);

@@ -1,13 +1,18 @@
 //! What the kernel knows about threads and event lines, as a table to read.
 //!
 //! ```text
-//! thread                 state     priority    cpu ms      %   switches  stack, KiB        heap
-//!      1 main            running         31      12.4    3.1        912     9 of 256     2_048
-//!      2 decode          blocked   31 as 40     380.0   95.0      11230     5 of 64     10_112  mutex #3, held by thread 'main' (1)
+//! thread                    state      priority     cpu ms      %    switches     stack, KiB        heap
+//!      1 main               running    31 as 40       12.4    3.1         912      9 of 256         2048
+//!      2 decode             blocked          40      380.0   95.0       11230      5 of 64         10112  waits for mutex #3, held by thread 'main' (1)
+//!        idle                                          7.6    1.9
+//! event line     count   worst latency, cycles
+//!         63        25                   21684 (scheduler)
+//! heap: 174448 bytes in use, 66203136 free, 0 stacks abandoned
 //! ```
 //!
-//! The figures are kept at every switch and every event, and cost a few additions there; only writing the
-//! table takes time.
+//! A priority of `31 as 40` is 31 and inherited 40; percentages are of the time since the guest's start;
+//! `suspended+` is blocked as well. The figures are kept at every switch and every event, and cost a few
+//! additions there; only writing the table takes time.
 
 use crate::console;
 use crate::event;
@@ -30,7 +35,6 @@ use vcpu_abi::page::EVENT_LINES;
 ///
 /// In a handler function.
 pub fn write(output: &mut impl Write) -> fmt::Result {
-    let total = clock::now().max(1);
     writeln!(
         output,
         "thread                    state      priority     cpu ms      %    switches     stack, KiB        heap"
@@ -38,7 +42,7 @@ pub fn write(output: &mut impl Write) -> fmt::Result {
     let mut result = Ok(());
     thread::for_each(|handle| {
         if result.is_ok() && !handle.is_finished() {
-            result = write_thread(output, &handle, total);
+            result = write_thread(output, &handle);
         }
     });
     result?;
@@ -50,12 +54,12 @@ pub fn write(output: &mut impl Write) -> fmt::Result {
             ended.count,
             "ended",
             Milliseconds(ended.cpu_time),
-            Percent(ended.cpu_time, total),
+            Percent(ended.cpu_time),
             ended.switches
         )?;
     }
     let idle = thread::service_time();
-    writeln!(output, "{:>6} {:<36} {:>11} {:>6}", "", "idle", Milliseconds(idle), Percent(idle, total))?;
+    writeln!(output, "{:>6} {:<36} {:>11} {:>6}", "", "idle", Milliseconds(idle), Percent(idle))?;
     writeln!(output, "event line     count   worst latency, cycles")?;
     for line in 0..EVENT_LINES {
         let count = event::count(line);
@@ -74,7 +78,7 @@ pub fn write(output: &mut impl Write) -> fmt::Result {
     )
 }
 
-fn write_thread(output: &mut impl Write, handle: &Handle, total: u64) -> fmt::Result {
+fn write_thread(output: &mut impl Write, handle: &Handle) -> fmt::Result {
     let it = handle.statistics();
     let state = match it.state {
         State::Ready => "ready",
@@ -97,7 +101,7 @@ fn write_thread(output: &mut impl Write, handle: &Handle, total: u64) -> fmt::Re
         it.number,
         priority.as_str(),
         Milliseconds(it.cpu_time),
-        Percent(it.cpu_time, total),
+        Percent(it.cpu_time),
         it.switches,
         it.stack_used.div_ceil(1024),
         it.stack_size / 1024,
@@ -123,12 +127,12 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-/// A part of a whole in percent with one digit.
-struct Percent(u64, u64);
+/// Nanoseconds as a part of the time since the start, in percent with one digit.
+struct Percent(u64);
 
 impl fmt::Display for Percent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let thousandths = u128::from(self.0) * 1000 / u128::from(self.1);
+        let thousandths = u128::from(self.0) * 1000 / u128::from(clock::now().max(1));
         let mut text = Message::new();
         write!(text, "{}.{}", thousandths / 10, thousandths % 10)?;
         formatter.pad(text.as_str())

@@ -60,14 +60,33 @@ struct Cache {
 
 static CACHE: EventsOff<Cache> = EventsOff(Cache { first: Cell::new(None), count: Cell::new(0) });
 
-/// Touches the stack that an operation of the kernel may need. Done before events are turned off, so
-/// that an overflow happens where nothing is half changed.
+/// Tries whether there is as much stack as an operation of the kernel may need. Done before events are
+/// turned off, so that an overflow happens where nothing is half changed.
+///
+/// To touch the stack would be enough, but that line is in no cache when a thread has waited long.
 #[inline(always)]
 pub(crate) fn probe() {
+    let pointer: u64;
+    // SAFETY: reads a register.
+    unsafe { core::arch::asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+    if pointer < crate::scheduler::current().stack_limit() {
+        touch();
+    }
+}
+
+/// Touches the stack where an operation of the kernel would. On the stack of the thread that runs this
+/// faults; a handler function stands on another one.
+#[cold]
+fn touch() {
     // SAFETY: reads memory below the stack pointer: of the stack, or of its guard page, which faults.
     unsafe {
         core::arch::asm!("test byte ptr [rsp - {need}], 0", need = const NEED, options(nostack, readonly));
     }
+}
+
+/// The lowest stack pointer with which an operation of the kernel may begin.
+pub(crate) const fn limit(stack: &Range<u64>) -> u64 {
+    stack.start + NEED as u64
 }
 
 impl Stack {
@@ -110,8 +129,8 @@ impl Stack {
         self.base as u64..(self.base + PAGE) as u64
     }
 
-    /// Where the extended state goes.
-    pub(crate) fn extended(self) -> *mut u8 {
+    /// Where the registers of an interruption go.
+    pub(crate) fn area(self) -> *mut u8 {
         (self.base + PAGE + self.size) as *mut u8
     }
 
@@ -136,7 +155,7 @@ impl Stack {
     }
 
     fn keep(self) {
-        let place = self.extended().cast::<Unused>();
+        let place = self.area().cast::<Unused>();
         crate::event::without(|| {
             // SAFETY: the page belongs to the mapping, is writable, and nobody uses it any more.
             unsafe { place.write(Unused { stack: self, next: CACHE.first.get() }) };

@@ -9,6 +9,9 @@
 //! held and poisons them, and what it had on its stack and on the heap stays there
 //! ([`Options::reclaim_stack`], [`Statistics::heap`]). The rest of the program goes on. Only the main thread takes
 //! the whole guest with it, whichever way it ends.
+//!
+//! A thread cannot free the stack it stands on. At its end it puts itself on a list and leaves the processor for
+//! good; the next thread that spawns, ends or has joined frees what those on the list have left.
 
 use crate::context::{Context, Flow};
 use crate::death::Fault;
@@ -36,10 +39,14 @@ pub use vcpu_kernel_core::time_slice::TimeSlice;
 /// The control block of a thread.
 ///
 /// It begins with the flow, by which the entry vector finds it. Cells are touched with events off, or
-/// by the thread itself only.
-#[repr(C)]
+/// by the thread itself only. What a switch needs lies in the first cache line.
+#[repr(C, align(64))]
 pub struct Thread {
     flow: Flow,
+    /// See [`stack::limit`].
+    stack_limit: Cell<u64>,
+    cpu_time: Cell<u64>,
+    switches: Cell<u64>,
     id: Cell<Option<ThreadId>>,
     /// Who knows the thread: its handles, and itself until it is over.
     references: AtomicUsize,
@@ -54,8 +61,6 @@ pub struct Thread {
     is_dying: Cell<bool>,
     /// The fault by which it dies.
     pub(crate) fault: Cell<Option<Fault>>,
-    cpu_time: Cell<u64>,
-    switches: Cell<u64>,
     /// Bytes it allocated minus bytes it freed.
     heap: Cell<i64>,
     /// A word of the library above, and what to do with it when the thread ends.
@@ -76,15 +81,15 @@ pub(crate) static MAIN: Thread = Thread::new(1);
 /// The flow that runs when no thread does; see [`scheduler`]. Not a thread to the policy.
 pub(crate) static SERVICE: Thread = Thread::new(0);
 
-/// Areas for the extended state of the two, and the stack of the second.
+/// Areas for the registers of the two when they are interrupted, and the stack of the second.
 #[repr(C, align(4096))]
 struct Area<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 
 // SAFETY: each area belongs to one flow.
 unsafe impl<const SIZE: usize> Sync for Area<SIZE> {}
 
-static MAIN_EXTENDED: Area<{ crate::extended::AREA_SIZE }> = Area(UnsafeCell::new([0; _]));
-static SERVICE_EXTENDED: Area<{ crate::extended::AREA_SIZE }> = Area(UnsafeCell::new([0; _]));
+static MAIN_AREA: Area<{ crate::extended::AREA_SIZE }> = Area(UnsafeCell::new([0; _]));
+static SERVICE_AREA: Area<{ crate::extended::AREA_SIZE }> = Area(UnsafeCell::new([0; _]));
 static SERVICE_STACK: Area<{ 16 << 10 }> = Area(UnsafeCell::new([0; _]));
 
 /// Control blocks by the number of the policy's record, in pages so that nothing ever moves.
@@ -197,6 +202,9 @@ impl Thread {
     const fn new(number: u64) -> Thread {
         Thread {
             flow: Flow::new(),
+            stack_limit: Cell::new(0),
+            cpu_time: Cell::new(0),
+            switches: Cell::new(0),
             id: Cell::new(None),
             references: AtomicUsize::new(1),
             number,
@@ -207,8 +215,6 @@ impl Thread {
             death: UnsafeCell::new(None),
             is_dying: Cell::new(false),
             fault: Cell::new(None),
-            cpu_time: Cell::new(0),
-            switches: Cell::new(0),
             heap: Cell::new(0),
             local: Cell::new(ptr::null_mut()),
             next_zombie: Cell::new(None),
@@ -232,7 +238,10 @@ impl Thread {
     #[inline(always)]
     pub(crate) fn charge(&self, nanoseconds: u64) {
         self.cpu_time.set(self.cpu_time.get() + nanoseconds);
-        self.heap.set(self.heap.get() + heap::take_balance());
+        let balance = heap::take_balance();
+        if balance != 0 {
+            self.heap.set(self.heap.get() + balance);
+        }
     }
 
     /// Notes that the thread gets the processor.
@@ -259,6 +268,12 @@ impl Thread {
     /// Its number in the order of creation.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The lowest stack pointer with which it may begin an operation of the kernel.
+    #[inline(always)]
+    pub(crate) fn stack_limit(&self) -> u64 {
+        self.stack_limit.get()
     }
 
     /// The addresses of its stack.
@@ -311,8 +326,9 @@ pub(crate) fn of(thread: ThreadId) -> &'static Thread {
 /// Prepares the main thread and the service flow. Called once, at boot, with events off and room in
 /// the policy's tables.
 pub(crate) fn init() {
-    MAIN.flow.set_extended(MAIN_EXTENDED.0.get().cast());
-    SERVICE.flow.set_extended(SERVICE_EXTENDED.0.get().cast());
+    MAIN.flow.set_area(MAIN_AREA.0.get().cast());
+    MAIN.stack_limit.set(stack::limit(&machine::main_stack()));
+    SERVICE.flow.set_area(SERVICE_AREA.0.get().cast());
     let fs_base = crate::tls::init();
     MAIN.flow.fs_base.set(fs_base);
     SERVICE.flow.fs_base.set(fs_base);
@@ -399,12 +415,13 @@ fn create(
         SPAWNED.get()
     });
     let flow = Flow::new();
-    flow.set_extended(stack.extended());
+    flow.set_area(stack.area());
     flow.fs_base.set(storage.base());
     // SAFETY: the stack is the new thread's, which does not run yet.
     unsafe { flow.prepare(begin, stack.range().end) };
     let thread = Thread {
         flow,
+        stack_limit: Cell::new(stack::limit(&stack.range())),
         name,
         stack: Cell::new(Some(stack)),
         storage: UnsafeCell::new(Some(storage)),
@@ -451,24 +468,24 @@ extern "C" fn begin() -> ! {
     if let Some(start) = start {
         start();
     }
-    // It returned, so nothing on its stack is referred to any more.
-    scheduler::current().keeps_stack.set(false);
-    exit()
-}
-
-/// Ends the calling thread as if its function had returned, but runs no destructors of what is on its
-/// stack. The main thread cannot end in this way without the guest.
-pub fn exit() -> ! {
     let thread = scheduler::current();
-    if thread.is_main() {
-        crate::boot::finish(0);
-    }
     let end = LOCAL_END.load(Ordering::Relaxed);
     let local = thread.local.get();
     if !end.is_null() && !local.is_null() {
         // SAFETY: `set_local_end` stored a function of this type.
         let end = unsafe { core::mem::transmute::<*mut (), fn(*mut ())>(end) };
         end(local);
+    }
+    // All has returned, so nothing on its stack is referred to any more.
+    thread.keeps_stack.set(false);
+    vanish()
+}
+
+/// Ends the calling thread, but runs no destructors: neither of what is on its stack, nor (since that may
+/// borrow from it) of what belongs to its [word](local). The main thread ends the guest in this way.
+pub fn exit() -> ! {
+    if scheduler::current().is_main() {
+        crate::boot::finish(0);
     }
     vanish()
 }
@@ -613,7 +630,7 @@ pub fn set_local_end(function: fn(*mut ())) {
 ///
 /// # Panics
 ///
-/// In a handler function, if there is no memory for the list.
+/// If there is no memory for the list. In a handler function there may be none at any time.
 #[must_use]
 pub fn all() -> Vec<Handle> {
     let mut handles = Vec::new();

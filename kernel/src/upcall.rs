@@ -18,7 +18,14 @@ pub(crate) extern "C" fn taken(current: &'static Thread, counter: u64) -> &'stat
     // SAFETY: this is the upcall, and it interrupted the thread that runs.
     let context = unsafe { current.flow().interrupt(page) };
     match Cause::from_number(page.ssa.cause.load(Relaxed)) {
-        Some(Cause::Event) => event::take_pending(now, counter),
+        Some(Cause::Event) => {
+            event::take_pending(now, counter);
+            // A handler that has woken somebody has set the flag, and so has an event that came since. To
+            // see to it here saves restoring all registers in vain.
+            if event::is_pending() {
+                event::take_pending(now, counter);
+            }
+        }
         Some(cause) => {
             let error_code = page.ssa.error_code.load(Relaxed);
             exception::raise(

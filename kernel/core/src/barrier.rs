@@ -1,4 +1,8 @@
 //! Barriers: a number of threads wait until all of them have arrived.
+//!
+//! The last one to arrive does not wait. It releases the others, and with that the barrier begins anew, so a
+//! thread that is quick may wait at it again before the others have run. A thread whose deadline comes goes
+//! away as if it had never arrived: one more must come.
 
 use crate::table::Id;
 use crate::thread::Threads;

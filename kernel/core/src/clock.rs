@@ -1,4 +1,8 @@
 //! Converting counter ticks to nanoseconds.
+//!
+//! A counter's rate is no whole number of anything, and dividing by it would be slow. So the machine gives the
+//! length of a tick as a fraction whose denominator is a power of two: one multiplication, in 128 bits because
+//! a year of ticks times the multiplier does not fit into 64, and one shift.
 
 /// Nanoseconds that `ticks` of a counter last: `(ticks * multiplier) >> shift`, saturating.
 ///

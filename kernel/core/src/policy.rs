@@ -36,7 +36,10 @@
 //! - Operations that block act for the running thread; the others may also come from an upcall.
 //! - A decision replaces the one before. Of several operations in one upcall, carry out the last one's
 //!   `run`, and the last `alarm` that is not [`Alarm::Keep`].
-//! - The time does not go back.
+//! - The time, in ns, does not go back. A deadline is a moment of the same clock; none (`None`) never comes.
+//!   What succeeds without waiting succeeds after its deadline too.
+//! - A number ([`Id`](crate::table::Id)) names its thread or object until that is removed. Every operation that
+//!   is given one that names nothing panics.
 //! - When [`Attempt::Switch`] was carried out and the thread runs again, its record tells how the wait
 //!   ended: [`Thread::outcome`](crate::thread::Thread::outcome) and
 //!   [`Thread::value`](crate::thread::Thread::value).

@@ -1,4 +1,8 @@
 //! How long a thread may run while others of its importance wait.
+//!
+//! A thread takes its slice with it when it is preempted, and gets a whole one with each turn. Only the time
+//! counts for which it had the processor *and* somebody shared its level; so a slice may be longer than its
+//! name says by the clock, and is never shorter.
 
 use core::num::NonZeroU32;
 

@@ -160,7 +160,7 @@ impl Policy {
     }
 
     /// Changes the base priority of a thread. What it inherits it keeps, and what it hands on changes
-    /// with it.
+    /// with it. A thread that is raised goes to the tail of its new level, one that is lowered to the head.
     pub fn set_priority(&mut self, thread: ThreadId, priority: Priority, now: u64) -> Decision {
         self.scheduler.threads[thread].base = priority;
         self.inherit(thread);
