@@ -239,7 +239,8 @@ mod running {
         assert_eq!((quiet.status, quiet.errors.contains("priority")), (0, false), "{quiet:?}");
         let run = run(vcpu(["run", "--stats", "ticker"]).current_dir(repository()));
         assert_eq!((run.status, run.output.lines().count()), (0, 1), "{run:?}");
-        let lines: Vec<Vec<&str>> = run.errors.lines().map(|line| line.split_whitespace().collect()).collect();
+        let lines: Vec<Vec<&str>> =
+            run.errors.lines().map(|line| line.split_whitespace().collect()).collect();
         let has = |words: &[&str]| lines.iter().any(|line| line.starts_with(words));
         assert!(has(&["thread", "state", "priority"]), "{run:?}");
         assert!(has(&["1", "main", "running", "31"]), "{run:?}");

@@ -1,4 +1,4 @@
-//! The program's arguments and environment, as the machine was given them.
+//! The program's arguments and environment, as the machine was given them. They never change.
 
 use alloc::borrow::Cow;
 use alloc::string::String;

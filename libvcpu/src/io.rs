@@ -1,4 +1,8 @@
 //! Standard streams, as byte streams that a pipe can use.
+//!
+//! They are not buffered, and belong to no thread: each write is a call, and what several threads write goes out
+//! call by call. Who waits for a stream lets other threads run. In a handler function, what would have to wait
+//! panics.
 
 use alloc::vec::Vec;
 use core::fmt;

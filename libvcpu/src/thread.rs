@@ -29,7 +29,13 @@
 //! A thread that panics, faults or overflows its stack dies alone: the others go on, and
 //! [`JoinHandle::join`] gives the error. There is no unwinding, so destructors of what was on its stack do
 //! not run. The locks it held are released and poisoned; its stack is kept, since others may refer to it
-//! ([`Builder::reclaim_stack`]), and so is what it had on the heap ([`Statistics::heap`] tells how much). Where the main thread dies, or returns, the program ends.
+//! ([`Builder::reclaim_stack`]), and so is what it had on the heap ([`Statistics::heap`] tells how much). Where
+//! the main thread dies, or returns, the program ends.
+//!
+//! # In event handler functions
+//!
+//! Spawning, and everything that waits, panics there. [`Thread::unpark`], [`Thread::resume`] and changing
+//! priorities work; whoever becomes ready runs when the upcall ends.
 
 mod local;
 mod scoped;
@@ -116,6 +122,10 @@ impl Builder {
     /// # Errors
     ///
     /// [`SpawnError`] if there is no memory for it.
+    ///
+    /// # Panics
+    ///
+    /// In a handler function.
     pub fn spawn<F, T>(self, function: F) -> core::result::Result<JoinHandle<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -346,12 +356,20 @@ impl Thread {
     }
 }
 
-/// The calling thread.
+/// The calling thread. In a handler function, the interrupted one.
+///
+/// # Panics
+///
+/// In a handler function that has interrupted nobody.
 pub fn current() -> Thread {
     Thread(kernel::current())
 }
 
 /// All threads that are not over, in no particular order.
+///
+/// # Panics
+///
+/// If there is no memory for the list.
 pub fn all() -> alloc::vec::Vec<Thread> {
     kernel::all().into_iter().map(Thread).collect()
 }
@@ -377,26 +395,38 @@ pub fn sleep(duration: Duration) {
     kernel::sleep_until(time::after(duration).unwrap_or(u64::MAX));
 }
 
-/// Waits until `deadline`.
+/// Waits until `deadline`. Other threads run meanwhile.
+///
+/// # Panics
+///
+/// In a handler function.
 pub fn sleep_until(deadline: Instant) {
     kernel::sleep_until(deadline.as_nanos());
 }
 
 /// Waits until somebody [unparks](Thread::unpark) the calling thread, or has done so since it last parked.
 /// Unlike `std`'s, it never returns for nothing.
+///
+/// # Panics
+///
+/// In a handler function.
 pub fn park() {
     // It cannot time out.
     let _ = kernel::park(None);
 }
 
-/// As [`park`], but not longer than `timeout`.
+/// As [`park`], but not longer than `timeout`. Whether it was unparked is not told, as in `std`.
+///
+/// # Panics
+///
+/// In a handler function.
 pub fn park_timeout(timeout: Duration) {
     // The same to the caller, as in `std`.
     let _ = kernel::park(time::after(timeout));
 }
 
-/// Ends the calling thread. Destructors of what is on its stack do not run; thread-local ones do. In the
-/// main thread it ends the program with status 0.
+/// Ends the calling thread. No destructors run, neither of what is on its stack nor of its thread-local
+/// variables, from which something there may borrow. In the main thread it ends the program with status 0.
 pub fn exit() -> ! {
     kernel::exit()
 }

@@ -199,12 +199,17 @@ pub(crate) fn after(timeout: Duration) -> Option<u64> {
     later(clock::now(), timeout)
 }
 
-/// Sleeps for at least `duration`. Events are handled meanwhile.
+/// Sleeps for at least `duration`. Other threads run meanwhile, and events are handled.
+///
+/// # Panics
+///
+/// In a handler function.
 pub fn sleep(duration: Duration) {
     event::wait_until(after(duration), || false);
 }
 
-/// Has event line `line` raised at `deadline`, or no more if it is `None`. There is one timer a line.
+/// Has event line `line` raised once at `deadline`, or no more if it is `None`. There is one timer a line, and a
+/// deadline that has passed is due at once. A vCPU call; for what only threads wait for, a [`Timer`] is cheaper.
 ///
 /// # Panics
 ///

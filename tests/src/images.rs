@@ -5,19 +5,29 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 23] = [
     "faults",
-    "gunzip",
     "guest-arguments",
+    "guest-ecosystem",
     "guest-events",
     "guest-heap",
     "guest-hostile",
     "guest-instructions",
     "guest-kernel",
+    "guest-preempt",
     "guest-registers",
     "guest-reports",
+    "guest-soak",
     "guest-sync",
+    "guest-thread-local",
+    "guest-threads",
+    "gunzip",
     "hello",
+    "latency",
+    "philosophers",
+    "priority-inversion",
+    "producer-consumer",
+    "ring",
     "ticker",
 ];
 

@@ -358,6 +358,9 @@ mod tests {
 
     #[test]
     fn a_guest_that_was_set_back_differs_in_nothing_from_one_that_was_not() {
+        /// Everything is compared after so many instructions only, and at the end: it takes long, and what is
+        /// set back wrongly stays wrong. Registers are compared after each.
+        const STRIDE: usize = 50;
         let image = Image::open(crate::image("guest-instructions")).unwrap();
         let events = &[Event::Line(8), Event::Timer];
         for name in ["compute", "wait", "protect"] {
@@ -380,7 +383,10 @@ mod tests {
                 set_back.advance().unwrap();
                 let after = stepped.instructions;
                 let registers = [&mut stepped, &mut set_back].map(|it| it.guest.registers().unwrap());
-                assert!(stepped.before == set_back.before, "{name} after {after}: {registers:x?}");
+                assert_eq!(registers[0], registers[1], "{name} after {after}");
+                if after % STRIDE == 0 || stepped.is_at_end {
+                    assert!(stepped.before == set_back.before, "{name} after {after}: {registers:x?}");
+                }
             }
         }
     }

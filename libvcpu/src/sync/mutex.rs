@@ -11,8 +11,8 @@ use vcpu_kernel::sync::{LockError, RawMutex};
 /// Lets one thread at a time use what it guards, as [`std::sync::Mutex`].
 ///
 /// It hands on importance: as long as a more important thread waits for it, its owner is as important. Who
-/// waits gets it by priority, then by time of arrival. Locking and unlocking without a contest costs some
-/// 30 cycles.
+/// waits gets it by priority, then by time of arrival. Locking and unlocking without a contest takes a few dozen
+/// instructions and no vCPU call.
 ///
 /// A thread that dies with it poisons it. A guard that is forgotten leaves it locked until the thread ends,
 /// and if the mutex is dropped before that, a record of the kernel's stays behind.

@@ -1,12 +1,14 @@
 //! Thread-local variables, as `std::thread_local!` makes them: each thread initialises its own on first
-//! use, and drops it when it ends (not when it dies).
+//! use, and drops it when it ends (not when it dies or [exits](super::exit)).
+//!
+//! A handler function has no access: it may have interrupted its thread in the middle of a change.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use vcpu_kernel::thread as kernel;
+use vcpu_kernel::{event, thread as kernel};
 
 /// Declares variables of which each thread has its own; see `std`'s macro of this name.
 ///
@@ -49,13 +51,13 @@ pub struct LocalKey<T: 'static> {
     initial: fn() -> T,
 }
 
-/// The thread's variable is gone already: its thread ends.
+/// The thread's variable is not to be had: its thread ends and it is gone already, or a handler function asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError;
 
 impl fmt::Display for AccessError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the thread-local variable is gone already")
+        formatter.write_str("the thread-local variable is gone already, or a handler function asks for it")
     }
 }
 
@@ -142,7 +144,7 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// # Panics
     ///
-    /// If the variable is gone, in a destructor at the thread's end.
+    /// If the variable is gone, in a destructor at the thread's end; in a handler function.
     pub fn with<R>(&'static self, action: impl FnOnce(&T) -> R) -> R {
         match self.try_with(action) {
             Ok(result) => result,
@@ -154,8 +156,15 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// # Errors
     ///
-    /// [`AccessError`] if it is gone, in a destructor at the thread's end.
+    /// [`AccessError`] if it is gone, in a destructor at the thread's end; in a handler function.
+    ///
+    /// # Panics
+    ///
+    /// If computing the initial value needs the variable itself, or there is no memory for it.
     pub fn try_with<R>(&'static self, action: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        if event::is_handling() {
+            return Err(AccessError);
+        }
         let place = self.place();
         let variables = variables().ok_or(AccessError)?;
         let known = variables.all.borrow().get(place).copied().unwrap_or(Variable::Unused);

@@ -1,6 +1,6 @@
 //! Threads that borrow from the one that made them, as `std::thread::scope`.
 
-use super::{Builder, JoinHandle, Result, SpawnError, Thread};
+use super::{Builder, JoinHandle, Result, SpawnError, Thread, ThreadId};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,8 +8,8 @@ use core::marker::PhantomData;
 
 /// Where scoped threads are spawned.
 pub struct Scope<'scope, 'env: 'scope> {
-    /// Threads that nobody has joined.
-    open: Mutex<Vec<Thread>>,
+    /// Threads that may not be over, each with whether somebody joins it.
+    open: Mutex<Vec<(Thread, bool)>>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -17,7 +17,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// The right to wait for a scoped thread's end.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
-    open: &'scope Mutex<Vec<Thread>>,
+    open: &'scope Mutex<Vec<(Thread, bool)>>,
 }
 
 /// Runs `function`, and returns when all threads are over that it spawned in its scope, so that these may
@@ -34,17 +34,25 @@ where
     let result = function(&scope);
     let mut is_well = true;
     loop {
-        let Some(thread) = lock(&scope.open).pop() else { break };
+        let Some(thread) = lock(&scope.open).last().map(|(thread, _)| thread.clone()) else { break };
         // It cannot time out.
         let _ = thread.0.join(None);
-        is_well &= thread.0.death().is_none();
+        let is_joined = remove(&scope.open, thread.id()).unwrap_or(true);
+        is_well &= is_joined || thread.0.death().is_none();
     }
     assert!(is_well, "a scoped thread panicked");
     result
 }
 
-fn lock(open: &Mutex<Vec<Thread>>) -> MutexGuard<'_, Vec<Thread>> {
+fn lock(open: &Mutex<Vec<(Thread, bool)>>) -> MutexGuard<'_, Vec<(Thread, bool)>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a thread out of the list, and gives whether somebody joins it; none if it is not in the list.
+fn remove(open: &Mutex<Vec<(Thread, bool)>>, id: ThreadId) -> Option<bool> {
+    let mut open = lock(open);
+    let place = open.iter().position(|(thread, _)| thread.id() == id)?;
+    Some(open.swap_remove(place).1)
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -77,11 +85,19 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        // Room first: once the thread exists, it must be in the list.
-        lock(&scope.open).try_reserve(1).map_err(|_| SpawnError)?;
-        // SAFETY: `scope` waits for the thread before it returns, and what is borrowed lives longer.
-        let handle = unsafe { self.spawn_unchecked(function) }?;
-        lock(&scope.open).push(handle.thread().clone());
+        let begins = !self.options.suspended;
+        let handle = {
+            let mut open = lock(&scope.open);
+            open.try_reserve(1).map_err(|_| SpawnError)?;
+            // SAFETY: it does not run before it is in the list, whatever becomes of this thread; and `scope`
+            // waits for all in the list before it returns. What is borrowed lives longer.
+            let handle = unsafe { self.suspended().spawn_unchecked(function) }?;
+            open.push((handle.thread().clone(), false));
+            handle
+        };
+        if begins {
+            handle.thread().resume();
+        }
         Ok(ScopedJoinHandle { handle, open: &scope.open })
     }
 }
@@ -104,7 +120,13 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// What it died of: a `String` in the box.
     pub fn join(self) -> Result<T> {
         let id = self.thread().id();
-        lock(self.open).retain(|thread| thread.id() != id);
+        // It stays in the list until it is over: whoever joins might die before.
+        for (thread, is_joined) in lock(self.open).iter_mut() {
+            *is_joined |= thread.id() == id;
+        }
+        // It cannot time out.
+        let _ = self.thread().0.join(None);
+        remove(self.open, id);
         self.handle.join()
     }
 }

@@ -1,0 +1,161 @@
+//! Who has the processor: yields, time slices, priorities, sections without events.
+
+use crate::{MAIN, MAIN_THREAD, log, spawn};
+use core::hint::black_box;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use libvcpu::prelude::*;
+use libvcpu::sync::{Mutex, Semaphore};
+use libvcpu::thread::{self, Priority, TimeSlice};
+use libvcpu::{call, event};
+
+static SUM: Mutex<u64> = Mutex::new(0);
+
+libvcpu::thread_local! {
+    static OWN: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+}
+
+/// What intruders do where there is nothing in particular: a lock, some memory, a thread-local variable.
+pub(crate) fn intrude() {
+    OWN.set(OWN.get() + 1);
+    let block = Box::new(black_box(1000));
+    *SUM.lock().unwrap() += *block;
+}
+
+/// Suspends the main thread for a moment, whatever it does.
+pub(crate) fn suspend() {
+    let main = MAIN_THREAD.wait();
+    main.suspend();
+    intrude();
+    main.resume();
+}
+
+/// The sum without what intruders have added.
+pub(crate) fn sum(intrusions: u64) -> String {
+    format!("sum {}", *SUM.lock().unwrap() - 1000 * intrusions)
+}
+
+const ROUNDS: u64 = 3;
+
+/// From now on, turns have no end.
+pub(crate) fn without_slices() {
+    thread::set_time_slice(TimeSlice::UNLIMITED);
+    // It counts from the next turn.
+    thread::yield_now();
+}
+
+/// Three threads of one level take turns.
+pub(crate) fn yields() {
+    without_slices();
+    take_turns();
+}
+
+/// The same, but turns may be over at any moment.
+pub(crate) fn slices() {
+    take_turns();
+}
+
+fn take_turns() {
+    let others = [b'b', b'c'].map(|letter| spawn(MAIN, move || turns_of(letter)));
+    call::null();
+    turns_of(b'a');
+    call::null();
+    others.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn turns_of(letter: u8) {
+    OWN.set(u64::from(letter));
+    for round in 0..ROUNDS {
+        assert_eq!(OWN.get(), u64::from(letter) + round);
+        OWN.set(OWN.get() + 1);
+        log::note(letter);
+        thread::yield_now();
+    }
+}
+
+/// Who was preempted keeps its place, so the order is that without intruders.
+pub(crate) fn order(intrusions: u64) -> String {
+    assert_eq!(*SUM.lock().unwrap(), 1000 * intrusions);
+    log::text()
+}
+
+/// How many turns each had.
+pub(crate) fn turns(intrusions: u64) -> String {
+    assert_eq!(*SUM.lock().unwrap(), 1000 * intrusions);
+    let turns = |letter| log::text().bytes().filter(|it| *it == letter).count();
+    format!("turns {:?}", b"abc".map(turns))
+}
+
+/// The test raises another line at first, so that a whole preemption and its resume can be interrupted.
+pub(crate) fn resume() {
+    static CAME: AtomicU64 = AtomicU64::new(0);
+    const OWN_LINE: u32 = 7;
+    let handler = |_| {
+        CAME.fetch_add(1, Relaxed);
+    };
+    let builder = thread::Builder::new().priority(Priority::new(40));
+    builder.spawn_handler(&[OWN_LINE], handler).expect("the line is free");
+    call::null();
+    for number in 1..=20 {
+        *SUM.lock().unwrap() += number;
+    }
+    assert_eq!(CAME.load(Relaxed), event::count(OWN_LINE));
+}
+
+/// A thread whose priority is changed, and which is suspended and resumed, by the main thread and by itself.
+pub(crate) fn priority() {
+    let worker = spawn(MAIN - 1, || {
+        for letter in b'a'..=b'd' {
+            log::note(letter);
+            thread::current().set_priority(Priority::new(MAIN - 1));
+        }
+    });
+    let worker_thread = worker.thread();
+    call::null();
+    log::note(b'1');
+    worker_thread.set_priority(Priority::new(MAIN + 1));
+    log::note(b'2');
+    worker_thread.suspend();
+    worker_thread.set_priority(Priority::new(MAIN + 2));
+    log::note(b'3');
+    worker_thread.resume();
+    log::note(b'4');
+    thread::current().set_priority(Priority::new(MAIN - 2));
+    log::note(b'5');
+    call::null();
+    worker.join().unwrap();
+    thread::current().set_priority(Priority::new(MAIN));
+}
+
+/// Who becomes ready in a section without events runs when it is over.
+pub(crate) fn without() {
+    static WOKEN: Semaphore = Semaphore::new(0);
+    const TIMES: usize = 3;
+    let worker = spawn(MAIN + 1, || {
+        for _ in 0..TIMES {
+            WOKEN.acquire().forget();
+            log::note(b'w');
+        }
+    });
+    call::null();
+    for _ in 0..TIMES {
+        event::without(|| {
+            WOKEN.release().unwrap();
+            event::without(|| log::note(b'm'));
+        });
+    }
+    call::null();
+    worker.join().unwrap();
+}
+
+/// Lines are masked for a time. What comes meanwhile comes later.
+pub(crate) fn mask() {
+    call::null();
+    for number in 1..=4 {
+        event::mask(8);
+        *SUM.lock().unwrap() += number;
+        event::mask(9);
+        event::unmask(8);
+        *SUM.lock().unwrap() += number;
+        event::unmask(9);
+    }
+}
