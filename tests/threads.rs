@@ -282,6 +282,11 @@ fn stacks_of_those_who_died_or_exited_are_kept(backend: BackendKind) {
     check("abandoned", "10 abandoned\n", backend);
 }
 
+fn what_dead_threads_left_on_the_heap_is_counted(backend: BackendKind) {
+    let ended = run("left", backend);
+    assert_eq!((ended.status(), ended.output_text()), (0, "2 ended, 1 died\n"), "{ended}");
+}
+
 fn a_panic_in_main_ends_the_guest(backend: BackendKind) {
     let (sentence, ended) = panic("panic-main", backend);
     assert!(sentence.ends_with(": this is main"), "{ended}");
@@ -487,6 +492,7 @@ on_every_backend!(
     a_stack_overflow_kills_its_thread_only_and_is_said_by_name,
     the_locks_of_a_dead_thread_are_released_and_poisoned,
     stacks_of_those_who_died_or_exited_are_kept,
+    what_dead_threads_left_on_the_heap_is_counted,
     a_panic_in_main_ends_the_guest,
     a_fault_in_a_handler_function_ends_the_guest,
     a_handler_function_cannot_wait,

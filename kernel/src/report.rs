@@ -48,7 +48,7 @@ pub fn write(output: &mut impl Write) -> fmt::Result {
     result?;
     let ended = thread::ended();
     if ended.count > 0 {
-        writeln!(
+        write!(
             output,
             "{:>6} {:<36} {:>11} {:>6} {:>11}",
             ended.count,
@@ -57,6 +57,10 @@ pub fn write(output: &mut impl Write) -> fmt::Result {
             Percent(ended.cpu_time),
             ended.switches
         )?;
+        if ended.died > 0 {
+            write!(output, "  ({} died and left {} bytes)", ended.died, ended.left)?;
+        }
+        writeln!(output)?;
     }
     let idle = thread::service_time();
     writeln!(output, "{:>6} {:<36} {:>11} {:>6}", "", "idle", Milliseconds(idle), Percent(idle))?;

@@ -48,6 +48,14 @@ pub struct Thread {
     cpu_time: Cell<u64>,
     switches: Cell<u64>,
     id: Cell<Option<ThreadId>>,
+    /// Whether it is dying: another panic or fault in it ends the guest.
+    is_dying: Cell<bool>,
+    /// Whether the stack is lost if the thread ends in another way than by returning.
+    keeps_stack: Cell<bool>,
+    /// Whether its function, and the destructors of its variables, have returned.
+    has_returned: Cell<bool>,
+    /// Whether somebody waits for its end.
+    is_joined: Cell<bool>,
     /// Who knows the thread: its handles, and itself until it is over.
     references: AtomicUsize,
     number: u64,
@@ -57,8 +65,6 @@ pub struct Thread {
     start: UnsafeCell<Option<Box<dyn FnOnce()>>>,
     /// What the thread died of; set before it exits.
     death: UnsafeCell<Option<String>>,
-    /// Whether it is dying: another panic or fault in it ends the guest.
-    is_dying: Cell<bool>,
     /// The fault by which it dies.
     pub(crate) fault: Cell<Option<Fault>>,
     /// Bytes it allocated minus bytes it freed.
@@ -66,11 +72,10 @@ pub struct Thread {
     /// A word of the library above, and what to do with it when the thread ends.
     local: Cell<*mut ()>,
     next_zombie: Cell<Option<&'static Thread>>,
-    /// Whether the stack is lost if the thread ends in another way than by returning.
-    keeps_stack: Cell<bool>,
-    /// Whether somebody waits for its end.
-    is_joined: Cell<bool>,
 }
+
+// There are many of them.
+const _: () = assert!(size_of::<Thread>() <= 256);
 
 // SAFETY: cells are touched with events off or by the thread itself, as the type's documentation says.
 unsafe impl Sync for Thread {}
@@ -112,9 +117,14 @@ pub struct Ended {
     pub cpu_time: u64,
     /// How often they got it.
     pub switches: u64,
+    /// How many of them died or [exited](exit), so that no destructors ran.
+    pub died: u64,
+    /// Bytes that these had allocated more than they freed.
+    pub left: i64,
 }
 
-static ENDED: EventsOff<Cell<Ended>> = EventsOff(Cell::new(Ended { count: 0, cpu_time: 0, switches: 0 }));
+static ENDED: EventsOff<Cell<Ended>> =
+    EventsOff(Cell::new(Ended { count: 0, cpu_time: 0, switches: 0, died: 0, left: 0 }));
 
 /// Counts stacks that are never used again.
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
@@ -219,6 +229,7 @@ impl Thread {
             local: Cell::new(ptr::null_mut()),
             next_zombie: Cell::new(None),
             keeps_stack: Cell::new(true),
+            has_returned: Cell::new(false),
             is_joined: Cell::new(false),
         }
     }
@@ -476,8 +487,8 @@ extern "C" fn begin() -> ! {
         let end = unsafe { core::mem::transmute::<*mut (), fn(*mut ())>(end) };
         end(local);
     }
-    // All has returned, so nothing on its stack is referred to any more.
-    thread.keeps_stack.set(false);
+    // Nothing on its stack is referred to any more.
+    thread.has_returned.set(true);
     vanish()
 }
 
@@ -517,11 +528,14 @@ fn bury_all() {
     while let Some(thread) = event::without(|| {
         let first = ZOMBIES.get()?;
         ZOMBIES.set(first.next_zombie.take());
-        let Ended { count, cpu_time, switches } = ENDED.get();
+        let Ended { count, cpu_time, switches, died, left } = ENDED.get();
+        let has_died = !first.has_returned.get();
         ENDED.set(Ended {
             count: count + 1,
             cpu_time: cpu_time + first.cpu_time.get(),
             switches: switches + first.switches.get(),
+            died: died + u64::from(has_died),
+            left: left + if has_died { first.heap.get() } else { 0 },
         });
         Some(first)
     }) {
@@ -529,7 +543,7 @@ fn bury_all() {
         let storage = unsafe { (*thread.storage.get()).take() };
         drop(storage);
         if let Some(stack) = thread.stack.take() {
-            if thread.keeps_stack.get() {
+            if thread.keeps_stack.get() && !thread.has_returned.get() {
                 ABANDONED.fetch_add(1, Ordering::Relaxed);
             } else {
                 stack.release();
@@ -598,7 +612,7 @@ pub fn park(deadline: Option<u64>) -> Result<(), TimedOut> {
     scheduler::block(|policy, now| policy.park(deadline, now)).map(drop)
 }
 
-/// Changes the time slice of all threads that have none of their own. It counts from each one's next turn.
+/// Changes the time slice of all threads that have none of their own. It counts from each one's next whole slice.
 pub fn set_time_slice(slice: TimeSlice) {
     scheduler::quick(|policy| policy.set_slice(slice));
 }
@@ -719,7 +733,7 @@ impl Handle {
         scheduler::decide(|policy, now| policy.set_priority(self.thread().id(), priority, now));
     }
 
-    /// Gives the thread a time slice of its own, or takes it away. It counts from its next turn.
+    /// Gives the thread a time slice of its own, or takes it away. It counts from its next whole slice.
     pub fn set_time_slice(&self, slice: Option<TimeSlice>) {
         scheduler::quick(|policy| policy.set_thread_slice(self.thread().id(), slice));
     }

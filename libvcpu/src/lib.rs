@@ -15,17 +15,37 @@
 //!
 //! Build and run it with `vcpu run`. [`entry!`] makes a function the program; the modules below are
 //! what it can use besides `core` and `alloc`.
+//!
+//! Many crates for programs without `std` ask for something of their environment by a convention. Features
+//! of this package supply it:
+//!
+//! | feature | for crates that | see |
+//! |---|---|---|
+//! | `critical-section` | use `critical-section` | a section has events off |
+//! | `embedded-io` | read and write by `embedded-io` 0.7 | module `embedded_io` |
+//! | `lock_api` | bring a lock's data and want the lock, by `lock_api` 0.4 | module `lock_api` |
+//! | `log` | log by `log` | module `log` |
+//! | none is needed | are `async` | [`task`] |
 
 #![no_std]
 #![deny(missing_docs)]
 
 pub extern crate alloc;
 
+#[cfg(feature = "critical-section")]
+mod critical_section;
+#[cfg(feature = "embedded-io")]
+pub mod embedded_io;
 pub mod entry;
 pub mod env;
 pub mod io;
+#[cfg(feature = "lock_api")]
+pub mod lock_api;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod process;
 pub mod sync;
+pub mod task;
 pub mod thread;
 pub mod time;
 

@@ -54,8 +54,8 @@ use vcpu_kernel::thread::{self as kernel, Handle, Options};
 pub use local::{AccessError, LocalKey};
 pub use scoped::{Scope, ScopedJoinHandle, scope};
 pub use vcpu_kernel::thread::{
-    MINIMUM_STACK, NORMAL_STACK, OutOfMemory as SpawnError, Priority, State, Statistics, TimeSlice,
-    abandoned_stacks, set_inheritance, set_time_slice, yield_now,
+    Ended, MINIMUM_STACK, NORMAL_STACK, OutOfMemory as SpawnError, Priority, State, Statistics, TimeSlice,
+    abandoned_stacks, ended, set_inheritance, set_time_slice, yield_now,
 };
 
 /// What a thread gave: its function's value, or what it died of (a [`String`] in the box).
@@ -345,7 +345,7 @@ impl Thread {
         self.0.set_priority(priority);
     }
 
-    /// Gives the thread a time slice of its own, or (`None`) the system's. It counts from its next turn.
+    /// Gives the thread a time slice of its own, or (`None`) the system's. It counts from its next whole slice.
     pub fn set_time_slice(&self, slice: Option<TimeSlice>) {
         self.0.set_time_slice(slice);
     }

@@ -7,6 +7,7 @@ use vcpu_host::build::{Options, build};
 /// Every package that a test runs. They are built by one call of cargo.
 const PACKAGES: [&str; 23] = [
     "faults",
+    "gunzip",
     "guest-arguments",
     "guest-ecosystem",
     "guest-events",
@@ -21,7 +22,6 @@ const PACKAGES: [&str; 23] = [
     "guest-sync",
     "guest-thread-local",
     "guest-threads",
-    "gunzip",
     "hello",
     "latency",
     "philosophers",

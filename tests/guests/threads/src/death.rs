@@ -153,3 +153,21 @@ fn in_handler(handler: fn()) {
     thread::sleep(ms(5));
     println!("never");
 }
+
+/// What a dead thread leaves on the heap is counted; what others free is not.
+pub(crate) fn leaves() {
+    let before = thread::ended();
+    let neat = spawn(HIGH, || drop(core::hint::black_box(vec![1u8; 5000])));
+    neat.join().expect("it only allocates");
+    let dying = spawn(HIGH, || {
+        let _kept = core::hint::black_box(vec![1u8; 5000]);
+        drop(core::hint::black_box(vec![1u8; 7000]));
+        panic!("with a vector")
+    });
+    let _ = dying.join().map(|(): ()| ());
+    let after = thread::ended();
+    let left = after.left - before.left;
+    // The vector, and the kernel's own blocks for the thread's closure and message.
+    assert!((5000..6000).contains(&left), "{left} bytes");
+    println!("{} ended, {} died", after.count - before.count, after.died - before.died);
+}

@@ -36,7 +36,7 @@ const LOW: u8 = 10;
 
 type Scenario = fn();
 
-const SCENARIOS: [(&str, Scenario); 71] = [
+const SCENARIOS: [(&str, Scenario); 72] = [
     ("join", stages::join),
     ("join-timeout", stages::join_timeout),
     ("join-twice", stages::join_twice),
@@ -89,6 +89,7 @@ const SCENARIOS: [(&str, Scenario); 71] = [
     ("overflow", death::overflows),
     ("poison", death::poisons),
     ("abandoned", death::abandons),
+    ("left", death::leaves),
     ("panic-main", death::panics_in_main),
     ("fault-handler", death::faults_in_handler),
     ("panic-handler", death::panics_in_handler),
