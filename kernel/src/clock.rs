@@ -8,16 +8,24 @@ use vcpu_kernel_core::clock::nanoseconds;
 /// Nanoseconds since the guest's start. Never goes backwards.
 #[inline]
 pub fn now() -> u64 {
-    at(stamp())
+    if is_counter() { since_start(counter()) } else { call::clock() }
 }
 
 /// Nanoseconds since the guest's start when the time-stamp counter stood at `counter`. Where that is not
 /// the clock, the time now.
 #[inline]
 pub(crate) fn at(counter: u64) -> u64 {
-    if !machine::features().contains(Features::TSC_CLOCK) {
-        return call::clock();
-    }
+    if is_counter() { since_start(counter) } else { call::clock() }
+}
+
+/// Whether the time-stamp counter is the clock.
+#[inline(always)]
+fn is_counter() -> bool {
+    machine::features().contains(Features::TSC_CLOCK)
+}
+
+#[inline(always)]
+fn since_start(counter: u64) -> u64 {
     let parameters = &machine::info().clock;
     let ticks = counter.saturating_sub(parameters.counter_base);
     nanoseconds(ticks, parameters.multiplier, parameters.shift)
@@ -32,7 +40,7 @@ pub fn wall() -> u64 {
 /// behaves the same in each run.
 #[inline]
 pub(crate) fn stamp() -> u64 {
-    if machine::features().contains(Features::TSC_CLOCK) { counter() } else { 0 }
+    if is_counter() { counter() } else { 0 }
 }
 
 /// The time-stamp counter, for measuring in cycles.

@@ -26,6 +26,7 @@
 //! also never writes to the flow's stack, so code that uses a red zone may be interrupted anywhere.
 
 use crate::extended;
+use crate::stretch;
 use crate::upcall;
 use core::arch::{asm, naked_asm};
 use core::cell::Cell;
@@ -290,6 +291,7 @@ pub(crate) unsafe extern "C" fn entry_vector() -> ! {
         "shl rdx, 32",
         "lea rsi, [rax + rdx]",
         "1:",
+        stretch::mark_in_assembly!(),
         // 2. The extended state, before any Rust code can touch it.
         "mov rbx, [rip + {current}]",
         "mov rcx, [rbx + {area}]",
@@ -376,6 +378,7 @@ unsafe extern "C" fn resume() -> ! {
         // 2. The state indicator as the flow had it. If IRQ is set by this, an upcall can come from
         //    the next instruction on: the restartable range begins.
         "mov ecx, [r8 + {state_offset}]",
+        stretch::end_in_assembly!(),
         "mov [{state}], ecx",
         ".global vcpu_resume_begin",
         "vcpu_resume_begin:",

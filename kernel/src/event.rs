@@ -18,7 +18,7 @@
 
 pub use crate::scheduler::ALARM_LINE;
 use crate::scheduler::{self, EventsOff, TimedOut};
-use crate::{clock, machine};
+use crate::{clock, machine, stretch};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
@@ -319,6 +319,7 @@ pub fn enable() {
 #[inline(always)]
 pub(crate) fn enable_in_thread() {
     let page = machine::page();
+    stretch::end();
     page.state.store((State::EXCEPTIONS | State::IRQ).bits(), Relaxed);
     compiler_fence();
     if is_pending() {
@@ -333,9 +334,11 @@ fn enable_and_take() {
     while is_pending() {
         page.state.store(State::EXCEPTIONS.bits(), Relaxed);
         compiler_fence();
+        stretch::begin();
         // SAFETY: events are off, and a handler does not get here.
         unsafe { take_on_upcall_stack() };
         scheduler::reschedule();
+        stretch::end();
         page.state.store((State::EXCEPTIONS | State::IRQ).bits(), Relaxed);
         compiler_fence();
     }
@@ -371,7 +374,11 @@ pub fn disable() -> bool {
     let state = State::from_bits_truncate(page.state.load(Relaxed));
     page.state.store((state - State::IRQ).bits(), Relaxed);
     compiler_fence();
-    state.contains(State::IRQ)
+    let were_on = state.contains(State::IRQ);
+    if were_on {
+        stretch::begin();
+    }
+    were_on
 }
 
 /// Whether events are on.

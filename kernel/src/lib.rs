@@ -67,6 +67,7 @@ pub mod report;
 mod rooms;
 pub mod scheduler;
 pub mod stack;
+pub mod stretch;
 pub mod sync;
 pub mod thread;
 mod tls;

@@ -55,9 +55,13 @@ static POLICY: EventsOff<UnsafeCell<Policy>> = EventsOff(UnsafeCell::new(Policy:
 struct Timer {
     wanted: Cell<Option<u64>>,
     is_due: Cell<bool>,
+    /// Whether it was wanted anew while the machine was being told. The time may be the same: the timer has
+    /// fired in between, a little early, and has to be set again.
+    is_new: Cell<bool>,
 }
 
-static TIMER: EventsOff<Timer> = EventsOff(Timer { wanted: Cell::new(None), is_due: Cell::new(false) });
+static TIMER: EventsOff<Timer> =
+    EventsOff(Timer { wanted: Cell::new(None), is_due: Cell::new(false), is_new: Cell::new(false) });
 
 /// When the processor last changed hands, in ns.
 static SINCE: EventsOff<Cell<u64>> = EventsOff(Cell::new(0));
@@ -103,6 +107,88 @@ pub(crate) fn quick<R>(operation: impl FnOnce(&mut Policy) -> R) -> R {
     })
 }
 
+/// Runs an operation as [`quick`] does, or, if that gives nothing, `otherwise` with events still off.
+#[inline(always)]
+pub(crate) fn quick_or<R>(
+    operation: impl FnOnce(&mut Policy) -> Option<R>,
+    otherwise: impl FnOnce(Off) -> R,
+) -> R {
+    let off = Off::begin();
+    // SAFETY: events are off, and `operation` gets the only reference.
+    match operation(unsafe { policy() }) {
+        Some(result) => {
+            off.end();
+            result
+        }
+        None => otherwise(off),
+    }
+}
+
+/// Events are off, for an operation that begins or goes on.
+#[must_use = "events stay off"]
+pub(crate) struct Off {
+    were_on: bool,
+}
+
+impl Off {
+    /// Turns events off, where there is stack enough for an operation.
+    #[inline(always)]
+    pub(crate) fn begin() -> Off {
+        stack::probe();
+        Off { were_on: event::disable() }
+    }
+
+    /// Lets events be as they were.
+    #[inline(always)]
+    fn end(self) {
+        if self.were_on {
+            event::enable_in_thread();
+        }
+    }
+
+    /// As [`try_decide`](try_decide()).
+    #[inline]
+    pub(crate) fn try_decide<E>(
+        self,
+        operation: impl FnOnce(&mut Policy, u64) -> Result<Decision, E>,
+    ) -> Result<(), E> {
+        let now = clock::now();
+        // SAFETY: events are off, and the reference ends with the operation.
+        let decision = operation(unsafe { policy() }, now);
+        let result = decision.map(|decision| carry_out(decision, now, self.were_on));
+        self.end();
+        result
+    }
+
+    /// As [`block_with`](block_with()).
+    #[inline]
+    pub(crate) fn block_with<E>(
+        self,
+        operation: impl FnOnce(&mut Policy, u64) -> Result<Attempt, E>,
+    ) -> Result<Result<u32, TimedOut>, E> {
+        assert!(self.were_on, "a handler, or a section without events, tried to wait");
+        let now = clock::now();
+        // SAFETY: events are off, and the reference ends with the operation.
+        let result = match operation(unsafe { policy() }, now) {
+            // SAFETY: events are off, and the reference ends with the statement.
+            Ok(Attempt::Done) => Ok(Ok(unsafe { policy() }.thread(current().id()).value())),
+            Ok(Attempt::TimedOut) => Ok(Err(TimedOut)),
+            Ok(Attempt::Switch(decision)) => {
+                carry_out(decision, now, true);
+                // SAFETY: events are off again, or still, and the reference ends with the block.
+                let record = unsafe { policy() }.thread(current().id());
+                Ok(match record.outcome() {
+                    Outcome::Done => Ok(record.value()),
+                    Outcome::TimedOut => Err(TimedOut),
+                })
+            }
+            Err(refusal) => Err(refusal),
+        };
+        event::enable_in_thread();
+        result
+    }
+}
+
 /// Runs an operation of the policy that does not wait, and carries its decision out.
 #[inline]
 pub(crate) fn decide(operation: impl FnOnce(&mut Policy, u64) -> Decision) {
@@ -117,15 +203,7 @@ pub(crate) fn decide(operation: impl FnOnce(&mut Policy, u64) -> Decision) {
 pub(crate) fn try_decide<E>(
     operation: impl FnOnce(&mut Policy, u64) -> Result<Decision, E>,
 ) -> Result<(), E> {
-    stack::probe();
-    let were_on = event::disable();
-    let now = clock::now();
-    // SAFETY: events are off, and the reference ends with the operation.
-    let result = operation(unsafe { policy() }, now).map(|decision| carry_out(decision, now, were_on));
-    if were_on {
-        event::enable_in_thread();
-    }
-    result
+    Off::begin().try_decide(operation)
 }
 
 /// Runs an operation of the policy that may wait. Gives the number that the wait brought.
@@ -146,28 +224,7 @@ pub(crate) fn block(operation: impl FnOnce(&mut Policy, u64) -> Attempt) -> Resu
 pub(crate) fn block_with<E>(
     operation: impl FnOnce(&mut Policy, u64) -> Result<Attempt, E>,
 ) -> Result<Result<u32, TimedOut>, E> {
-    stack::probe();
-    let were_on = event::disable();
-    assert!(were_on, "a handler, or a section without events, tried to wait");
-    let now = clock::now();
-    // SAFETY: events are off, and the reference ends with the operation.
-    let result = match operation(unsafe { policy() }, now) {
-        // SAFETY: events are off, and the reference ends with the statement.
-        Ok(Attempt::Done) => Ok(Ok(unsafe { policy() }.thread(current().id()).value())),
-        Ok(Attempt::TimedOut) => Ok(Err(TimedOut)),
-        Ok(Attempt::Switch(decision)) => {
-            carry_out(decision, now, true);
-            // SAFETY: events are off again, or still, and the reference ends with the block.
-            let record = unsafe { policy() }.thread(current().id());
-            Ok(match record.outcome() {
-                Outcome::Done => Ok(record.value()),
-                Outcome::TimedOut => Err(TimedOut),
-            })
-        }
-        Err(refusal) => Err(refusal),
-    };
-    event::enable_in_thread();
-    result
+    Off::begin().block_with(operation)
 }
 
 /// Carries out a decision; events are off. Where nobody may switch now, in a handler or in a section
@@ -192,6 +249,7 @@ pub(crate) fn note(decision: Decision) {
     };
     TIMER.wanted.set(deadline);
     TIMER.is_due.set(true);
+    TIMER.is_new.set(true);
 }
 
 /// Who gets the processor now that the policy wants `run` to have it. Events are off.
@@ -268,12 +326,13 @@ pub(crate) extern "C" fn service() -> ! {
     loop {
         if TIMER.is_due.get() {
             let wanted = TIMER.wanted.get();
+            TIMER.is_new.set(false);
             event::enable_in_thread();
             let result = call::timer_set(ALARM_LINE, wanted);
             event::disable();
             assert!(result.is_ok(), "the machine refused to set its timer");
-            // An event may have changed it meanwhile.
-            if TIMER.wanted.get() == wanted {
+            // An event may have come meanwhile.
+            if !TIMER.is_new.get() {
                 TIMER.is_due.set(false);
             }
             continue;
@@ -284,6 +343,7 @@ pub(crate) extern "C" fn service() -> ! {
             continue;
         }
         crate::deadlock::check();
+        crate::stretch::end();
         match call::wait(None) {
             Ok(()) | Err(Error::TimedOut) => {}
             Err(error) => panic!("the machine refused to wait: {error}"),

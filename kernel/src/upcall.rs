@@ -3,6 +3,7 @@
 use crate::context::Flow;
 use crate::exception::{self, Exception};
 use crate::scheduler;
+use crate::stretch;
 use crate::thread::Thread;
 use crate::{clock, event, machine};
 use core::sync::atomic::Ordering::Relaxed;
@@ -13,6 +14,7 @@ use vcpu_abi::page::ERROR_CODE_KNOWN;
 /// counter at its beginning. Answers the flow to take up.
 pub(crate) extern "C" fn taken(current: &'static Thread, counter: u64) -> &'static Flow {
     let page = machine::page();
+    stretch::begin_upcall(counter);
     event::note_upcall(counter);
     let now = clock::at(counter);
     // SAFETY: this is the upcall, and it interrupted the thread that runs.

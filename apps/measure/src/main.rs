@@ -1,9 +1,19 @@
-//! Measures its virtual CPU from inside, for `vcpu bench`.
+//! Measures its virtual CPU and its kernel from inside, for `vcpu bench`.
 //!
 //! `measure gate COUNT` and `measure trap COUNT` make the call `null` so often, by the gate or by the trap
 //! page's instruction, and print what each took, one number of nanoseconds a line. Nothing is subtracted.
 //!
 //! `measure wait` prints a line and then waits for events that nobody raises.
+//!
+//! The other words measure the kernel and print samples, `NAME VALUE` each, in cycles of the time-stamp
+//! counter or in bytes:
+//!
+//! | word | its subject |
+//! |---|---|
+//! | `yield`, `semaphore`, `mutex` | [`switch`] |
+//! | `many` | [`many`] |
+//! | `preempt`, `load` | [`preempt`] |
+//! | `heap`, `thread` | [`memory`] |
 
 #![no_std]
 #![no_main]
@@ -13,6 +23,11 @@ use libvcpu::abi::info::Features;
 use libvcpu::prelude::*;
 use libvcpu::{call, clock, event, machine};
 
+mod many;
+mod memory;
+mod preempt;
+mod samples;
+mod switch;
 mod trap;
 
 entry!(main);
@@ -31,11 +46,43 @@ fn main() -> u8 {
         }
         ["gate", count] => calls(count, call::null),
         ["trap", count] => calls(count, trap::null),
-        _ => {
-            eprintln!("measure: expected gate COUNT, trap COUNT or wait");
-            2
-        }
+        [word] => kernel(word),
+        _ => unknown(),
     }
+}
+
+/// Measures a part of the kernel.
+fn kernel(word: &str) -> u8 {
+    let measure = match word {
+        "yield" => switch::yielding,
+        "semaphore" => switch::semaphore,
+        "mutex" => switch::mutex,
+        "many" => many::measure,
+        "preempt" => preempt::between_threads,
+        "load" => preempt::to_a_handler,
+        "heap" => memory::heap,
+        "thread" => memory::thread,
+        _ => return unknown(),
+    };
+    if has_counter() {
+        measure();
+        return 0;
+    }
+    1
+}
+
+fn unknown() -> u8 {
+    eprintln!("measure: expected gate COUNT, trap COUNT, wait, or what of the kernel to measure");
+    2
+}
+
+/// Whether there is a counter to measure by; says so if not.
+fn has_counter() -> bool {
+    let has = machine::features().contains(Features::TSC_CLOCK);
+    if !has {
+        eprintln!("measure: this machine has no counter by which anything short could be measured");
+    }
+    has
 }
 
 /// Prints what each of `count` calls took.
@@ -44,8 +91,7 @@ fn calls(count: &str, call: impl Fn()) -> u8 {
         eprintln!("measure: expected a COUNT from 1 to {COUNT_MAX}");
         return 2;
     };
-    if !machine::features().contains(Features::TSC_CLOCK) {
-        eprintln!("measure: this machine has no counter by which a single call could be measured");
+    if !has_counter() {
         return 1;
     }
     // Written once now, so that no page fault falls into a measurement.

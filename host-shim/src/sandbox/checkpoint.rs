@@ -25,7 +25,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
-use vcpu_abi::page::{EVENT_LINES, VcpuPage};
+use vcpu_abi::page::{EVENT_LINES, State, VcpuPage};
 
 /// More bytes than any processor's extended state has; tiles alone are 8 KiB.
 const EXTENDED_MAX: usize = 64 << 10;
@@ -167,6 +167,11 @@ impl Sandbox<'_> {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         let limit = sys::monotonic().saturating_add(limit);
         self.timers.set_limit(limit).map_err(|error| Error::system("set the time limit", error))
+    }
+
+    /// Whether the guest takes events now.
+    pub fn takes_events(&self) -> bool {
+        self.pages.vcpu().state.load(Relaxed) & State::IRQ.bits() != 0
     }
 }
 

@@ -224,12 +224,14 @@ impl Policy {
         }
     }
 
+    // Of three functions there is a variant `_here` that becomes part of the operation itself, for those that
+    // have to be quick above all.
+
     /// Ends every operation: makes ready whose wait is over, and decides.
     fn decide(&mut self, now: u64) -> Decision {
         self.decide_here(now)
     }
 
-    /// As `decide`, but part of the operation itself: for those that have to be quick above all.
     #[inline(always)]
     fn decide_here(&mut self, now: u64) -> Decision {
         let mut wanted = NEVER;
@@ -260,6 +262,7 @@ impl Policy {
     }
 
     /// The running thread stops to wait for something.
+    #[inline(always)]
     fn block(&mut self, waiting: Waiting, deadline: Option<u64>) {
         let thread = self.scheduler.block();
         let timeout = deadline.map(|deadline| {
@@ -279,16 +282,26 @@ impl Policy {
 
     /// The running thread waits, unless it is too late for that.
     fn wait(&mut self, waiting: Waiting, deadline: Option<u64>, now: u64) -> Attempt {
+        self.wait_here(waiting, deadline, now)
+    }
+
+    #[inline(always)]
+    fn wait_here(&mut self, waiting: Waiting, deadline: Option<u64>, now: u64) -> Attempt {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Attempt::TimedOut;
         }
         self.block(waiting, deadline);
-        Attempt::Switch(self.decide(now))
+        Attempt::Switch(self.decide_here(now))
     }
 
     /// The wait of a thread that is in no wait queue any more is over: it becomes ready, or, if it waited
     /// on a condition variable, first waits for the mutex.
     fn finish(&mut self, thread: ThreadId) {
+        self.finish_here(thread);
+    }
+
+    #[inline(always)]
+    fn finish_here(&mut self, thread: ThreadId) {
         let record = &mut self.scheduler.threads[thread];
         if let Some(timeout) = record.timeout.take() {
             self.timeouts.remove(timeout);

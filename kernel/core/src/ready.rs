@@ -26,7 +26,7 @@ impl ReadyQueues {
     }
 
     /// Puts a thread behind all others of its level.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, threads: &mut Threads, thread: ThreadId) {
         let level = threads[thread].effective.index();
         match self.heads[level] {
@@ -60,7 +60,7 @@ impl ReadyQueues {
     }
 
     /// Takes a thread out, wherever it stands in its level.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, threads: &mut Threads, thread: ThreadId) {
         let record = &mut threads[thread];
         let level = record.effective.index();

@@ -66,12 +66,12 @@ impl Scheduler {
         &self.ready
     }
 
-    /// Sets the system's slice. It counts from each thread's next turn.
+    /// Sets the system's slice. It counts from each thread's next whole slice.
     pub(crate) const fn set_slice(&mut self, slice: TimeSlice) {
         self.slice = slice;
     }
 
-    /// Sets the slice of one thread. It counts from its next turn.
+    /// Sets the slice of one thread. It counts from its next whole slice.
     pub(crate) fn set_thread_slice(&mut self, thread: ThreadId, slice: Option<TimeSlice>) {
         self.threads[thread].slice = slice;
     }
@@ -93,6 +93,7 @@ impl Scheduler {
     /// # Panics
     ///
     /// If no thread runs.
+    #[inline(always)]
     pub(crate) fn block(&mut self) -> ThreadId {
         let thread = self.take_running().expect("only a running thread can wait");
         self.threads[thread].state = State::Blocked;
@@ -100,6 +101,7 @@ impl Scheduler {
     }
 
     /// The wait of a thread is over.
+    #[inline(always)]
     pub(crate) fn unblock(&mut self, thread: ThreadId) {
         let record = &mut self.threads[thread];
         match record.state {
@@ -200,6 +202,7 @@ impl Scheduler {
     }
 
     /// Puts a thread at the tail with a whole slice.
+    #[inline(always)]
     fn make_ready(&mut self, thread: ThreadId) {
         let record = &mut self.threads[thread];
         record.rest = Rest::whole(record.slice.unwrap_or(self.slice));
@@ -208,6 +211,7 @@ impl Scheduler {
     }
 
     /// Takes the running thread out. Nobody runs from here on until the next decision.
+    #[inline(always)]
     fn take_running(&mut self) -> Option<ThreadId> {
         self.timed_since = None;
         let thread = self.running.take()?;

@@ -1,7 +1,7 @@
 //! [`RawSemaphore`]: a number of permits.
 
 use super::registration::{Record, Registration};
-use crate::scheduler::{self, TimedOut};
+use crate::scheduler::{self, Off, TimedOut};
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
 use vcpu_kernel_core::semaphore::{Semaphore, TooManyPermits};
 use vcpu_kernel_core::table::{Full, Id};
@@ -56,7 +56,10 @@ impl RawSemaphore {
     /// If it would have to wait with events off.
     #[inline]
     pub fn acquire(&self, deadline: Option<u64>) -> Result<(), TimedOut> {
-        if self.acquire_uncontended() { Ok(()) } else { self.acquire_contended(deadline) }
+        scheduler::quick_or(
+            |policy| self.record.get(policy).is_some_and(|id| policy.try_acquire(id)).then_some(Ok(())),
+            |off| self.acquire_contended(off, deadline),
+        )
     }
 
     /// Takes a permit if one is free.
@@ -73,11 +76,13 @@ impl RawSemaphore {
     /// [`TooManyPermits`] if all permits are free already. Nothing changed.
     #[inline]
     pub fn release(&self) -> Result<(), TooManyPermits> {
-        let is_done = scheduler::quick(|policy| match self.record.get(policy) {
-            Some(id) => policy.release_uncontended(id),
-            None => Ok(false),
-        })?;
-        if is_done { Ok(()) } else { self.release_contended() }
+        scheduler::quick_or(
+            |policy| match policy.release_uncontended(self.record.get(policy)?) {
+                Ok(is_done) => is_done.then_some(Ok(())),
+                Err(error) => Some(Err(error)),
+            },
+            |off| self.release_contended(off),
+        )
     }
 
     /// The free permits.
@@ -92,9 +97,9 @@ impl RawSemaphore {
     }
 
     #[inline(never)]
-    fn acquire_contended(&self, deadline: Option<u64>) -> Result<(), TimedOut> {
+    fn acquire_contended(&self, mut off: Off, deadline: Option<u64>) -> Result<(), TimedOut> {
         loop {
-            let result = scheduler::block_with(|policy, now| {
+            let result = off.block_with(|policy, now| {
                 let id = self.record.get(policy).ok_or(Full)?;
                 Ok(policy.acquire(id, deadline, now))
             });
@@ -102,15 +107,16 @@ impl RawSemaphore {
                 Ok(result) => return result.map(drop),
                 Err(Full) => {
                     self.record.ensure();
+                    off = Off::begin();
                 }
             }
         }
     }
 
     #[inline(never)]
-    fn release_contended(&self) -> Result<(), TooManyPermits> {
+    fn release_contended(&self, mut off: Off) -> Result<(), TooManyPermits> {
         loop {
-            let result = scheduler::try_decide(|policy, now| {
+            let result = off.try_decide(|policy, now| {
                 let id = self.record.get(policy).ok_or(None)?;
                 policy.release(id, now).map_err(Some)
             });
@@ -119,6 +125,7 @@ impl RawSemaphore {
                 Err(Some(error)) => return Err(error),
                 Err(None) => {
                     self.record.ensure();
+                    off = Off::begin();
                 }
             }
         }

@@ -55,11 +55,12 @@ impl Policy {
     /// # Panics
     ///
     /// If no thread runs.
+    #[inline]
     pub fn acquire(&mut self, semaphore: SemaphoreId, deadline: Option<u64>, now: u64) -> Attempt {
         if self.try_acquire(semaphore) {
             return Attempt::Done;
         }
-        self.wait(Waiting::Semaphore(semaphore), deadline, now)
+        self.wait_here(Waiting::Semaphore(semaphore), deadline, now)
     }
 
     /// Makes a permit free if nobody waits for one; otherwise gives `false`, and it is for
@@ -78,11 +79,12 @@ impl Policy {
     /// # Errors
     ///
     /// [`TooManyPermits`] if all permits are free already. Nothing changed.
+    #[inline]
     pub fn release(&mut self, semaphore: SemaphoreId, now: u64) -> Result<Decision, TooManyPermits> {
         if let Some(thread) = self.objects.semaphores[semaphore].release(&mut self.scheduler.threads)? {
-            self.finish(thread);
+            self.finish_here(thread);
         }
-        Ok(self.decide(now))
+        Ok(self.decide_here(now))
     }
 }
 

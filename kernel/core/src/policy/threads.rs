@@ -179,12 +179,12 @@ impl Policy {
         self.decide(now)
     }
 
-    /// Changes the system's time slice. It counts from each thread's next turn.
+    /// Changes the system's time slice. It counts from each thread's next whole slice.
     pub const fn set_slice(&mut self, slice: TimeSlice) {
         self.scheduler.set_slice(slice);
     }
 
-    /// Gives a thread a time slice of its own, or takes it away. It counts from the thread's next turn.
+    /// Gives a thread a time slice of its own, or takes it away. It counts from the thread's next whole slice.
     pub fn set_thread_slice(&mut self, thread: ThreadId, slice: Option<TimeSlice>) {
         self.scheduler.set_thread_slice(thread, slice);
     }

@@ -10,6 +10,8 @@ use std::fmt::Write;
 pub(super) enum Unit {
     Ns,
     Bytes,
+    Cycles,
+    Instructions,
     Lines,
 }
 
@@ -70,6 +72,8 @@ impl Figure {
         let unit = match self.unit {
             Unit::Ns => "ns",
             Unit::Bytes => "bytes",
+            Unit::Cycles => "cycles",
+            Unit::Instructions => "instructions",
             Unit::Lines => "lines",
         };
         let optional = |value: Option<String>| value.unwrap_or_else(|| "-".into());

@@ -5,7 +5,8 @@
 //! | [`figure`] | a measured figure, its target, the table and the file of all figures |
 //! | [`statistics`] | minimum, median and percentiles of samples |
 //! | [`site`] | where it is measured: images, one core, the machine in words |
-//! | `call`, `compute`, `start`, `memory`, `size`, `data` | one group of figures each |
+//! | `call`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
+//! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
 //! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
 //! both see the same disturbances; each turn begins with a warm-up that does not count.
@@ -13,12 +14,14 @@
 mod call;
 mod compute;
 mod data;
+mod events_off;
 mod figure;
 mod memory;
 mod site;
 mod size;
 mod start;
 mod statistics;
+mod threads;
 
 use crate::output;
 use crate::status::{Failure, Status};
@@ -32,7 +35,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What to measure: call, compute, start, memory, size, data [default: everything]
+    /// What to measure: call, compute, start, memory, size, data, threads [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -43,7 +46,7 @@ pub(crate) struct Arguments {
 
 const HELP: &str = "\
 Examples:
-  vcpu bench                        everything, in less than a minute
+  vcpu bench                        everything, in two minutes
   vcpu bench call start             two groups of figures
   vcpu bench --json figures.json    the figures as a list of objects, to compare them over time
 
@@ -59,11 +62,12 @@ enum Group {
     Memory,
     Size,
     Data,
+    Threads,
 }
 
 impl Group {
-    const ALL: [Group; 6] =
-        [Group::Call, Group::Compute, Group::Start, Group::Memory, Group::Size, Group::Data];
+    const ALL: [Group; 7] =
+        [Group::Call, Group::Compute, Group::Start, Group::Memory, Group::Size, Group::Data, Group::Threads];
 
     fn name(self) -> &'static str {
         match self {
@@ -73,17 +77,19 @@ impl Group {
             Group::Memory => "memory",
             Group::Size => "size",
             Group::Data => "data",
+            Group::Threads => "threads",
         }
     }
 
-    /// The app whose image is measured.
-    fn app(self) -> Option<&'static str> {
+    /// The apps whose images are measured.
+    fn apps(self) -> &'static [&'static str] {
         match self {
-            Group::Call | Group::Memory => Some("measure"),
-            Group::Compute => Some("fib"),
-            Group::Start => Some("hello"),
-            Group::Size => None,
-            Group::Data => Some("gunzip"),
+            Group::Call | Group::Memory => &["measure"],
+            Group::Compute => &["fib"],
+            Group::Start => &["hello"],
+            Group::Size => &[],
+            Group::Data => &["gunzip"],
+            Group::Threads => &["measure", events_off::APP],
         }
     }
 
@@ -95,6 +101,7 @@ impl Group {
             Group::Memory => memory::measure(site),
             Group::Size => Ok(size::measure()),
             Group::Data => data::measure(site),
+            Group::Threads => threads::measure(site),
         }
     }
 }
@@ -102,7 +109,7 @@ impl Group {
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let groups = groups(&arguments.groups)?;
     let mut json = arguments.json.map(|path| Destination::open(&path)).transpose()?;
-    let apps: Vec<_> = groups.iter().filter_map(|group| group.app()).collect();
+    let apps: Vec<_> = groups.iter().flat_map(|group| group.apps().iter().copied()).collect();
     let site = Site::prepare(apps)?;
     let mut figures = Vec::new();
     for group in groups {
@@ -175,7 +182,7 @@ mod tests {
         assert_eq!(failure.status, Status::Runner);
         assert_eq!(
             failure.message,
-            "there is no group `speed` of figures; there are call, compute, start, memory, size, data"
+            "there is no group `speed` of figures; there are call, compute, start, memory, size, data, threads"
         );
     }
 }

@@ -33,7 +33,10 @@ impl Site {
         let crates = carried::unpack_guest().map_err(Failure::runner)?;
         let options =
             Options { manifest_dir: Some(crates.clone()), quiet: !progress.shown, ..Options::default() };
-        let images = build::build(&apps, &options)?;
+        // What is built by one call of cargo shares the features of its crates.
+        let apart = apps.extract_if(.., |app| *app == super::events_off::APP).collect::<Vec<_>>();
+        let mut images = build::build(&apps, &options)?;
+        images.extend(build::build(&apart, &options)?);
         let machine = describe(&images);
         pin()?;
         Ok(Site { machine, progress, program, crates, images })
@@ -47,17 +50,19 @@ impl Site {
 
     /// Runs an app to its end in this process, with its name and these arguments, and gives its output.
     pub(super) fn guest(&self, app: &'static str, arguments: &[&str]) -> Result<String, Failure> {
+        self.guest_with(app, arguments, None)
+    }
+
+    /// As `guest`, with so much RAM, if that is not for the image to say.
+    pub(super) fn guest_with(
+        &self,
+        app: &'static str,
+        arguments: &[&str],
+        memory: Option<u64>,
+    ) -> Result<String, Failure> {
         let image = Image::open(self.image(app)).map_err(Failure::image)?;
         let (mut output, mut errors) = (memory_file()?, memory_file()?);
-        let copy = |file: &File| file.try_clone().map_err(|error| cannot("copy a descriptor", error));
-        let streams = Streams {
-            input: memory_file()?.into(),
-            output: copy(&output)?.into(),
-            errors: copy(&errors)?.into(),
-        };
-        let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
-        let config = Config { arguments: arguments.collect(), streams: Some(streams), ..Config::default() };
-        match Sandbox::start(&image, config)?.run()? {
+        match self.sandbox(&image, app, arguments, memory, [&output, &errors])?.run()? {
             Outcome::Exited(0) => text(&mut output),
             outcome => Err(Failure::runner(format_args!(
                 "cannot measure by the app `{app}`: it ended with status {}; {}",
@@ -65,6 +70,27 @@ impl Site {
                 text(&mut errors)?.trim_end()
             ))),
         }
+    }
+
+    /// Starts an app whose output and errors go to these files.
+    pub(super) fn sandbox<'i>(
+        &self,
+        image: &'i Image,
+        app: &'static str,
+        arguments: &[&str],
+        memory: Option<u64>,
+        [output, errors]: [&File; 2],
+    ) -> Result<Sandbox<'i>, Failure> {
+        let copy = |file: &File| file.try_clone().map_err(|error| cannot("copy a descriptor", error));
+        let streams = Streams {
+            input: memory_file()?.into(),
+            output: copy(output)?.into(),
+            errors: copy(errors)?.into(),
+        };
+        let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
+        let arguments = arguments.collect();
+        let config = Config { memory, arguments, streams: Some(streams), ..Config::default() };
+        Ok(Sandbox::start(image, config)?)
     }
 }
 
