@@ -358,9 +358,6 @@ mod tests {
 
     #[test]
     fn a_guest_that_was_set_back_differs_in_nothing_from_one_that_was_not() {
-        /// Everything is compared after so many instructions only, and at the end: it takes long, and what is
-        /// set back wrongly stays wrong. Registers are compared after each.
-        const STRIDE: usize = 50;
         let image = Image::open(crate::image("guest-instructions")).unwrap();
         let events = &[Event::Line(8), Event::Timer];
         for name in ["compute", "wait", "protect"] {
@@ -374,19 +371,18 @@ mod tests {
             };
             let start = || Stepper::start(&scenario, &image).unwrap();
             let (mut stepped, mut set_back) = (start(), start());
+            // All ends are wrong, as nothing is expected. Only the first are told, which takes long.
+            let mut tally = Tally::default();
             while !stepped.is_at_end {
                 for event in events {
-                    let _ = set_back.points(*event, &(0..3), &mut Tally::default()).unwrap();
+                    let _ = set_back.points(*event, &(0..3), &mut tally).unwrap();
                     set_back.before.restore(&mut set_back.guest).unwrap();
                 }
                 stepped.advance().unwrap();
                 set_back.advance().unwrap();
                 let after = stepped.instructions;
                 let registers = [&mut stepped, &mut set_back].map(|it| it.guest.registers().unwrap());
-                assert_eq!(registers[0], registers[1], "{name} after {after}");
-                if after % STRIDE == 0 || stepped.is_at_end {
-                    assert!(stepped.before == set_back.before, "{name} after {after}: {registers:x?}");
-                }
+                assert!(stepped.before == set_back.before, "{name} after {after}: {registers:x?}");
             }
         }
     }

@@ -1,22 +1,49 @@
 //! Who has the processor: yields, time slices, priorities, sections without events.
 
 use crate::{MAIN, MAIN_THREAD, log, spawn};
+use core::arch::{asm, global_asm};
+use core::cell::Cell;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libvcpu::prelude::*;
 use libvcpu::sync::{Mutex, Semaphore};
 use libvcpu::thread::{self, Priority, TimeSlice};
-use libvcpu::{call, event};
+use libvcpu::{call, event, machine};
 
 static SUM: Mutex<u64> = Mutex::new(0);
 
 libvcpu::thread_local! {
-    static OWN: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+    static OWN: Cell<u64> = const { Cell::new(0) };
+}
+
+// A thread-local variable as compilers make them, found through FS.
+global_asm!(
+    ".section .tbss.guest_preempt, \"awT\", @nobits",
+    ".balign 8",
+    "guest_preempt_own: .zero 8",
+    ".text",
+);
+
+fn set_own(number: u64) {
+    OWN.set(number);
+    // SAFETY: writes the thread's own variable.
+    unsafe { asm!("mov qword ptr fs:[guest_preempt_own@tpoff], {}", in(reg) number, options(nostack)) };
+}
+
+/// What the thread has set last.
+fn own() -> u64 {
+    let number: u64;
+    // SAFETY: reads the thread's own variable.
+    unsafe {
+        asm!("mov {}, qword ptr fs:[guest_preempt_own@tpoff]", out(reg) number, options(nostack, readonly))
+    };
+    assert_eq!(number, OWN.get());
+    number
 }
 
 /// What intruders do where there is nothing in particular: a lock, some memory, a thread-local variable.
 pub(crate) fn intrude() {
-    OWN.set(OWN.get() + 1);
+    set_own(own() + 1);
     let block = Box::new(black_box(1000));
     *SUM.lock().unwrap() += *block;
 }
@@ -31,6 +58,7 @@ pub(crate) fn suspend() {
 
 /// The sum without what intruders have added.
 pub(crate) fn sum(intrusions: u64) -> String {
+    assert_eq!(SEEN.load(Relaxed), event::count(OWN_LINE));
     format!("sum {}", *SUM.lock().unwrap() - 1000 * intrusions)
 }
 
@@ -63,10 +91,10 @@ fn take_turns() {
 }
 
 fn turns_of(letter: u8) {
-    OWN.set(u64::from(letter));
+    set_own(u64::from(letter));
     for round in 0..ROUNDS {
-        assert_eq!(OWN.get(), u64::from(letter) + round);
-        OWN.set(OWN.get() + 1);
+        assert_eq!(own(), u64::from(letter) + round);
+        set_own(own() + 1);
         log::note(letter);
         thread::yield_now();
     }
@@ -85,20 +113,23 @@ pub(crate) fn turns(intrusions: u64) -> String {
     format!("turns {:?}", b"abc".map(turns))
 }
 
+/// The line of [`resume`] itself, and how often it had come when its thread saw to it last.
+const OWN_LINE: u32 = 7;
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
 /// The test raises another line at first, so that a whole preemption and its resume can be interrupted.
 pub(crate) fn resume() {
-    static CAME: AtomicU64 = AtomicU64::new(0);
-    const OWN_LINE: u32 = 7;
-    let handler = |_| {
-        CAME.fetch_add(1, Relaxed);
-    };
+    let handler = |_| SEEN.store(event::count(OWN_LINE), Relaxed);
     let builder = thread::Builder::new().priority(Priority::new(40));
     builder.spawn_handler(&[OWN_LINE], handler).expect("the line is free");
     call::null();
-    for number in 1..=20 {
-        *SUM.lock().unwrap() += number;
+    let mut sum = 0;
+    for number in 1..=50 {
+        sum += black_box(number);
+        // Nothing waits for events to be turned on: they are.
+        assert_eq!(machine::page().sticky.load(Relaxed), 0);
     }
-    assert_eq!(CAME.load(Relaxed), event::count(OWN_LINE));
+    *SUM.lock().unwrap() += sum;
 }
 
 /// A thread whose priority is changed, and which is suspended and resumed, by the main thread and by itself.

@@ -2,8 +2,8 @@
 
 use crate::control::without_slices;
 use crate::{MAIN, log, spawn};
-use core::arch::{asm, naked_asm};
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libvcpu::call;
@@ -235,15 +235,14 @@ pub(crate) fn result(intrusions: u64) -> String {
 /// Control words belong to the thread even where it gives the processor up by itself.
 pub(crate) fn control_words() {
     fn turns_of(letter: u8) {
-        let (mxcsr, control) = (0x1f80_u32 | u32::from(letter % 4) << 13, 0x037f_u16 | u16::from(letter % 4) << 10);
         let before = read_control();
-        write_control(mxcsr, control);
+        let own = set_rounding(letter);
         for _ in 0..3 {
             log::note(letter);
             thread::yield_now();
-            assert_eq!(read_control(), (mxcsr, control));
+            assert_eq!(read_control(), own);
         }
-        write_control(before.0, before.1);
+        write_control(before);
     }
     without_slices();
     let others = [b'b', b'c'].map(|letter| spawn(MAIN, move || turns_of(letter)));
@@ -253,7 +252,17 @@ pub(crate) fn control_words() {
     others.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn read_control() -> (u32, u16) {
+/// MXCSR and the x87's control word.
+pub(crate) type Control = (u32, u16);
+
+/// Lets both units round in one of four ways, and gives their control words.
+pub(crate) fn set_rounding(way: u8) -> Control {
+    let control = (0x1f80 | u32::from(way % 4) << 13, 0x037f | u16::from(way % 4) << 10);
+    write_control(control);
+    control
+}
+
+pub(crate) fn read_control() -> Control {
     let (mut mxcsr, mut control) = (0_u32, 0_u16);
     // SAFETY: writes the two variables.
     unsafe {
@@ -262,8 +271,8 @@ fn read_control() -> (u32, u16) {
     (mxcsr, control)
 }
 
-/// Code in between does not calculate with floating-point numbers.
-fn write_control(mxcsr: u32, control: u16) {
+/// Nothing here calculates with floating-point numbers that are not exact.
+fn write_control((mxcsr, control): Control) {
     // SAFETY: reads the two variables; the thread's code until the next call of this depends on neither.
     unsafe {
         asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &raw const mxcsr, in(reg) &raw const control, options(nostack));

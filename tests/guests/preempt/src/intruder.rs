@@ -7,13 +7,15 @@
 //! | line 10, a second event | as line 8 |
 //! | the next timer | a thread that sleeps, unless the scenario has an earlier deadline |
 //!
-//! The sleeping thread comes in the end even if no event has woken it.
+//! The sleeping thread comes in the end even if no event has woken it. Each has its own control words for
+//! floating-point numbers, and looks whether it still has them when it comes.
 
+use crate::extended::{read_control, set_rounding};
 use crate::spawn;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use libvcpu::event;
+use libvcpu::event::{self, Listener};
 use libvcpu::sync::Semaphore;
-use libvcpu::thread::{self, Builder, Priority};
+use libvcpu::thread;
 use libvcpu::time::Duration;
 
 const LISTENED: u32 = 8;
@@ -30,24 +32,40 @@ static SECONDS: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the intruders, who wait.
 pub(crate) fn start(intrude: fn()) {
-    listen(60, LISTENED, intrude, &COUNT);
-    listen(62, SECOND, intrude, &SECONDS);
-    let called = move || {
-        loop {
-            CALLS.acquire().forget();
-            intrude();
-            count(&COUNT);
-        }
+    let listening = |line: u32| {
+        let mut listener = Listener::bind(&[line]).expect("the line is free");
+        move || assert_eq!(listener.wait(None), Ok(1 << line))
     };
-    spawn(58, called);
+    again_and_again(60, listening(LISTENED), intrude, &COUNT);
+    again_and_again(62, listening(SECOND), intrude, &SECONDS);
+    again_and_again(58, || CALLS.acquire().forget(), intrude, &COUNT);
     event::set_handler(CALLED, Some(|| CALLS.release().expect("there is room for a permit")));
-    // Nobody ever ends, so what is on the heap does not depend on when.
-    spawn(56, move || {
+    let mut is_first = true;
+    let late = move || {
+        if !core::mem::take(&mut is_first) {
+            LAST.release().expect("there is room for a permit");
+            thread::park();
+        }
         thread::sleep(LATE);
-        intrude();
-        count(&COUNT);
-        LAST.release().expect("there is room for a permit");
-        thread::park();
+    };
+    again_and_again(56, late, intrude, &COUNT);
+}
+
+/// Starts a thread that never ends, so what is on the heap does not depend on when.
+fn again_and_again(
+    level: u8,
+    mut wait: impl FnMut() + Send + 'static,
+    intrude: fn(),
+    counter: &'static AtomicU64,
+) {
+    spawn(level, move || {
+        let control = set_rounding(level / 2);
+        loop {
+            wait();
+            assert_eq!(read_control(), control);
+            intrude();
+            counter.fetch_add(1, Relaxed);
+        }
     });
 }
 
@@ -56,17 +74,4 @@ pub(crate) fn finish() -> (u64, u64) {
     LAST.acquire().forget();
     let seconds = SECONDS.load(Relaxed);
     (COUNT.load(Relaxed) + seconds, seconds)
-}
-
-fn listen(level: u8, line: u32, intrude: fn(), counter: &'static AtomicU64) {
-    let builder = Builder::new().priority(Priority::new(level)).stack_size(thread::MINIMUM_STACK);
-    let handler = move |_| {
-        intrude();
-        count(counter);
-    };
-    builder.spawn_handler(&[line], handler).expect("the line is free");
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }

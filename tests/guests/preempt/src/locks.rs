@@ -3,10 +3,10 @@
 use crate::{MAIN, MAIN_THREAD, log, spawn};
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use libvcpu::call;
 use libvcpu::prelude::*;
 use libvcpu::sync::{Condvar, Mutex, OnceLock, PoisonError, RwLock, Semaphore};
 use libvcpu::thread::{self, Priority};
-use libvcpu::call;
 
 /// Two numbers that are equal whenever the lock is free.
 type Pair = [u64; 2];

@@ -60,8 +60,18 @@ const SCENARIOS: [Scenario; 29] = [
     Scenario { name: "rw-lock", work: locks::rw_lock, intrude: locks::write, result: locks::rw_sum },
     Scenario { name: "condition", work: locks::condition, intrude: locks::notify, result: log::result },
     Scenario { name: "once", work: locks::once, intrude: locks::use_once, result: locks::once_result },
-    Scenario { name: "death", work: locks::death, intrude: locks::lock_poisoned, result: locks::death_result },
-    Scenario { name: "own-mutex", work: own_mutex::guarded, intrude: own_mutex::intrude, result: own_mutex::sum },
+    Scenario {
+        name: "death",
+        work: locks::death,
+        intrude: locks::lock_poisoned,
+        result: locks::death_result,
+    },
+    Scenario {
+        name: "own-mutex",
+        work: own_mutex::guarded,
+        intrude: own_mutex::intrude,
+        result: own_mutex::sum,
+    },
     Scenario { name: "channel", work: signals::channel, intrude: signals::send, result: signals::received },
     Scenario { name: "semaphore", work: signals::semaphore, intrude: signals::acquire, result: log::result },
     Scenario { name: "suspend", work: signals::semaphore, intrude: control::suspend, result: log::result },
@@ -69,14 +79,29 @@ const SCENARIOS: [Scenario; 29] = [
     Scenario { name: "barrier", work: signals::barrier, intrude: control::intrude, result: signals::leaders },
     Scenario { name: "park", work: signals::park, intrude: signals::unpark, result: log::result },
     Scenario { name: "heap", work: memory::small, intrude: memory::intrude, result: memory::result },
-    Scenario { name: "heap-large", work: memory::large, intrude: memory::intrude_large, result: memory::result },
+    Scenario {
+        name: "heap-large",
+        work: memory::large,
+        intrude: memory::intrude_large,
+        result: memory::result,
+    },
     Scenario { name: "spawn", work: life::spawn_and_join, intrude: life::intrude, result: life::result },
     Scenario { name: "sleep", work: time::sleep, intrude: control::intrude, result: time::woken },
     Scenario { name: "deadlines", work: time::deadlines, intrude: time::intrude, result: time::sum },
     Scenario { name: "timer", work: time::timer, intrude: control::intrude, result: time::result },
     Scenario { name: "extended", work: extended::work, intrude: extended::intrude, result: extended::result },
-    Scenario { name: "extended-slices", work: extended::slices, intrude: extended::intrude, result: extended::result },
-    Scenario { name: "control-words", work: extended::control_words, intrude: extended::intrude, result: log::result },
+    Scenario {
+        name: "extended-slices",
+        work: extended::slices,
+        intrude: extended::intrude,
+        result: extended::result,
+    },
+    Scenario {
+        name: "control-words",
+        work: extended::control_words,
+        intrude: extended::intrude,
+        result: log::result,
+    },
 ];
 
 /// The same with something broken, which the test must notice.
