@@ -467,6 +467,7 @@ pub(crate) fn take_pending(now: u64, since: u64) {
     let sticky = page.sticky.load(Relaxed) & !Sticky::EVENT_PENDING.bits();
     page.sticky.store(sticky, Relaxed);
     compiler_fence();
+    scheduler::serve_past_alarm(now);
     let raised = page.pending.swap(0, Relaxed);
     let masked = TABLE.masked.get();
     TABLE.kept.set(TABLE.kept.get() | raised & masked);
@@ -482,7 +483,7 @@ pub(crate) fn take_pending(now: u64, since: u64) {
         count.set(count.get() + 1);
         if line == ALARM_LINE {
             // SAFETY: as said above.
-            scheduler::note(unsafe { scheduler::policy() }.alarm(now));
+            scheduler::note(unsafe { scheduler::policy() }.alarm(now), now);
             note_latency(line, clock::stamp().saturating_sub(since));
         } else if let Some(binding) = TABLE.listeners[line as usize].get() {
             if binding.pending.get() == 0 {
@@ -491,7 +492,7 @@ pub(crate) fn take_pending(now: u64, since: u64) {
             binding.pending.set(binding.pending.get() | 1 << line);
             if let Some(thread) = binding.waiting.take() {
                 // SAFETY: as said above.
-                scheduler::note(unsafe { scheduler::policy() }.line_came(thread, now));
+                scheduler::note(unsafe { scheduler::policy() }.line_came(thread, now), now);
             }
         } else if let Some(handler) = to_handler(HANDLERS[line as usize].load(Relaxed)) {
             note_latency(line, clock::stamp().saturating_sub(since));
@@ -506,7 +507,7 @@ pub(crate) fn take_pending(now: u64, since: u64) {
         TABLE.waiters.set(0);
         // SAFETY: as said above.
         let policy = unsafe { scheduler::policy() };
-        scheduler::note(policy.set_events(any, SOMETHING, now));
+        scheduler::note(policy.set_events(any, SOMETHING, now), now);
         policy.clear_events(any, SOMETHING);
     }
 }

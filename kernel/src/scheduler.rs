@@ -58,10 +58,16 @@ struct Timer {
     /// Whether it was wanted anew while the machine was being told. The time may be the same: the timer has
     /// fired in between, a little early, and has to be set again.
     is_new: Cell<bool>,
+    /// Whether it was to fire at a time that is past: what is due is then served without the machine.
+    is_past: Cell<bool>,
 }
 
-static TIMER: EventsOff<Timer> =
-    EventsOff(Timer { wanted: Cell::new(None), is_due: Cell::new(false), is_new: Cell::new(false) });
+static TIMER: EventsOff<Timer> = EventsOff(Timer {
+    wanted: Cell::new(None),
+    is_due: Cell::new(false),
+    is_new: Cell::new(false),
+    is_past: Cell::new(false),
+});
 
 /// When the processor last changed hands, in ns.
 static SINCE: EventsOff<Cell<u64>> = EventsOff(Cell::new(0));
@@ -231,7 +237,7 @@ pub(crate) fn block_with<E>(
 /// without events, that happens as soon as events are turned on.
 #[inline]
 fn carry_out(decision: Decision, now: u64, may_switch: bool) {
-    note(decision);
+    note(decision, now);
     if may_switch {
         switch_to(next(decision.run), now);
     } else {
@@ -241,15 +247,29 @@ fn carry_out(decision: Decision, now: u64, may_switch: bool) {
 
 /// Notes what a decision wants of the machine's timer. Events are off.
 #[inline]
-pub(crate) fn note(decision: Decision) {
+pub(crate) fn note(decision: Decision, now: u64) {
     let deadline = match decision.alarm {
         Alarm::Keep => return,
+        Alarm::Set(deadline) if deadline <= now => {
+            TIMER.is_past.set(true);
+            event::mark_pending();
+            return;
+        }
         Alarm::Set(deadline) => Some(deadline),
         Alarm::Clear => None,
     };
     TIMER.wanted.set(deadline);
     TIMER.is_due.set(true);
     TIMER.is_new.set(true);
+}
+
+/// Serves what was due already when the alarm was set. Events are off.
+#[inline]
+pub(crate) fn serve_past_alarm(now: u64) {
+    if TIMER.is_past.replace(false) {
+        // SAFETY: events are off, and the reference ends with the statement.
+        note(unsafe { policy() }.alarm(now), now);
+    }
 }
 
 /// Who gets the processor now that the policy wants `run` to have it. Events are off.
@@ -292,7 +312,7 @@ pub(crate) fn leave() -> ! {
     let now = clock::now();
     // SAFETY: events are off, and the reference ends with the statement.
     let decision = unsafe { policy() }.exit(now);
-    note(decision);
+    note(decision, now);
     switch_to(next(decision.run), now);
     unreachable!("a thread that is over got the processor")
 }
@@ -340,6 +360,11 @@ pub(crate) extern "C" fn service() -> ! {
         // SAFETY: events are off, and the reference ends with the statement.
         if let Some(thread) = unsafe { policy() }.running() {
             switch_to(thread::of(thread), clock::now());
+            continue;
+        }
+        if event::is_pending() {
+            event::enable_in_thread();
+            event::disable();
             continue;
         }
         crate::deadlock::check();

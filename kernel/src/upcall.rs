@@ -52,6 +52,7 @@ pub(crate) extern "C" fn taken(current: &'static Thread, counter: u64) -> &'stat
 
 /// Takes the events that came while IRQ was clear, on the way out of an upcall.
 pub(crate) extern "C" fn pending() -> &'static Flow {
+    stretch::begin();
     let now = clock::now();
     event::take_pending(now, clock::stamp());
     scheduler::end_of_upcall(now)

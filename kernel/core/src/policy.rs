@@ -31,7 +31,7 @@
 //! - One operation at a time, with events off. Each is short: constant, or bounded by the number of
 //!   levels, of mutexes in a chain or held by a thread, or logarithmic in the number of deadlines.
 //!   [`Policy::set_events`], [`Policy::notify_all`] and the end of a barrier look at each waiter once,
-//!   [`Policy::inheritance`] at each thread. However many threads an operation wakes, it makes at most 8 of
+//!   [`Policy::inheritance`] at each thread. However many threads an operation wakes, it makes at most 2 of
 //!   them ready; the rest follow when the alarm fires, which it then does at once.
 //! - Operations that block act for the running thread; the others may also come from an upcall.
 //! - A decision replaces the one before. Of several operations in one upcall, carry out the last one's
@@ -82,7 +82,7 @@ use core::fmt;
 pub use room::{Kind, Room, Shortage};
 
 /// So many at once that no operation takes much longer than a switch; measured, not derived.
-const BATCH: usize = 8;
+const BATCH: usize = 2;
 
 /// What the kernel has to do after an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

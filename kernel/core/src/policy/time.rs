@@ -9,7 +9,7 @@ impl Policy {
     /// The machine's timer fired. Whatever is due at `now` is done: waits end, timers expire, a slice may
     /// be over. To be called once each time it fired; too early does no harm.
     ///
-    /// A call does at most 8 things. If more are due, it sets the alarm to a time that is past, so that
+    /// A call does at most 2 things. If more are due, it sets the alarm to a time that is past, so that
     /// the timer fires again at once, and other events come in between.
     pub fn alarm(&mut self, now: u64) -> Decision {
         self.alarm.fired();
