@@ -1,6 +1,6 @@
 //! Who has the processor: yields, time slices, priorities, sections without events.
 
-use crate::{MAIN, MAIN_THREAD, log, spawn};
+use crate::{MAIN, MAIN_THREAD, log, no_event_waits, spawn};
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 use core::hint::black_box;
@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libvcpu::prelude::*;
 use libvcpu::sync::{Mutex, Semaphore};
 use libvcpu::thread::{self, Priority, TimeSlice};
-use libvcpu::{call, event, machine};
+use libvcpu::{call, event};
 
 static SUM: Mutex<u64> = Mutex::new(0);
 
@@ -97,6 +97,7 @@ fn turns_of(letter: u8) {
         set_own(own() + 1);
         log::note(letter);
         thread::yield_now();
+        no_event_waits();
     }
 }
 
@@ -126,8 +127,7 @@ pub(crate) fn resume() {
     let mut sum = 0;
     for number in 1..=50 {
         sum += black_box(number);
-        // Nothing waits for events to be turned on: they are.
-        assert_eq!(machine::page().sticky.load(Relaxed), 0);
+        no_event_waits();
     }
     *SUM.lock().unwrap() += sum;
 }
@@ -173,6 +173,7 @@ pub(crate) fn without() {
             WOKEN.release().unwrap();
             event::without(|| log::note(b'm'));
         });
+        no_event_waits();
     }
     call::null();
     worker.join().unwrap();

@@ -1,6 +1,6 @@
 //! Locks, and what is built on them. Intruders want the same locks.
 
-use crate::{MAIN, MAIN_THREAD, log, spawn};
+use crate::{MAIN, MAIN_THREAD, log, no_event_waits, spawn};
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libvcpu::call;
@@ -35,6 +35,7 @@ pub(crate) fn lock() {
         if let Ok(mut pair) = PAIR.try_lock() {
             add(&mut pair, number);
         }
+        no_event_waits();
     }
 }
 

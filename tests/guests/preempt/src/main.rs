@@ -22,10 +22,11 @@ mod own_mutex;
 mod signals;
 mod time;
 
+use core::sync::atomic::Ordering::Relaxed;
 use libvcpu::prelude::*;
 use libvcpu::sync::OnceLock;
 use libvcpu::thread::{self, Builder, JoinHandle, Priority, Thread};
-use libvcpu::{call, env};
+use libvcpu::{call, env, machine};
 
 entry!(main);
 
@@ -130,10 +131,16 @@ fn main() -> Result<(), &'static str> {
     intruder::start(scenario.intrude);
     (scenario.work)();
     call::null();
+    no_event_waits();
     // Events are on, and intruders are more important: whoever is not done then never will be.
     let (all, seconds) = intruder::finish();
     println!("{name}: {}, intrusions: {}", (scenario.result)(all), all - seconds);
     Ok(())
+}
+
+/// With events on, none is ever left waiting: not even between two instructions.
+fn no_event_waits() {
+    assert_eq!(machine::page().sticky.load(Relaxed), 0);
 }
 
 /// Starts a thread of a priority. If that is above the caller's, it runs until it waits before this returns.

@@ -2,6 +2,7 @@
 
 extern crate alloc;
 
+use crate::no_event_waits;
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::hint::black_box;
@@ -75,6 +76,7 @@ pub(crate) fn small() {
     let mut blocks = SIZES.map(|size| Some(Block::new(size, size)));
     for index in [3, 0, 8, 1] {
         blocks[index] = None;
+        no_event_waits();
         blocks[index] = Some(Block::new(24, 9));
     }
     let mut list = Vec::new();

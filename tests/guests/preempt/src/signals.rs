@@ -1,6 +1,6 @@
 //! Signals from one thread to another.
 
-use crate::{MAIN, MAIN_THREAD, log, spawn};
+use crate::{MAIN, MAIN_THREAD, log, no_event_waits, spawn};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libvcpu::call;
 use libvcpu::prelude::*;
@@ -36,6 +36,7 @@ pub(crate) fn channel() {
     call::null();
     for number in 1..=4 {
         CHANNEL.send(number).unwrap();
+        no_event_waits();
     }
     CHANNEL.close();
     call::null();
@@ -69,6 +70,7 @@ pub(crate) fn semaphore() {
     for _ in 0..TIMES {
         PING.release().unwrap();
         PONG.acquire().forget();
+        no_event_waits();
         log::note(b'o');
     }
     call::null();
