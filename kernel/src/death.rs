@@ -25,7 +25,7 @@ pub(crate) struct Fault {
 
 /// Whether a death with events on is the thread's alone.
 pub(crate) fn is_its_own(thread: &Thread) -> bool {
-    !thread.is_main() && !thread.is_service() && !heap::is_busy_with(thread) && !thread.begin_to_die()
+    !thread.is_main() && !thread.is_service() && !heap::is_busy_with(thread)
 }
 
 /// What `#[panic_handler]` does: ends the thread with a report of the panic, or the guest.
@@ -37,7 +37,7 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
         None => write!(text, "panicked: {}", info.message()),
     };
     let thread = scheduler::current();
-    if event::are_on() && !event::is_handling() && is_its_own(thread) {
+    if event::are_on() && !event::is_handling() && is_its_own(thread) && !thread.begin_to_die() {
         die(thread, text.as_str());
     }
     if event::are_on() && thread.is_main() && !thread.begin_to_die() {

@@ -22,7 +22,7 @@ use crate::{clock, machine, stretch};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use vcpu_abi::layout::VCPU_PAGE;
 use vcpu_abi::page::{EVENT_LINES, State, Sticky, VcpuPage};
 use vcpu_kernel_core::event_group::EventGroupId;
@@ -34,12 +34,6 @@ pub type Handler = fn();
 
 const LINES: usize = EVENT_LINES as usize;
 
-/// The handlers as numbers, 0 for none; a function pointer has no atomic type of its own.
-static HANDLERS: [AtomicUsize; LINES] = [const { AtomicUsize::new(0) }; LINES];
-
-/// Lines that were raised, have neither handler nor listener and were not asked for yet.
-static RAISED: AtomicU64 = AtomicU64::new(0);
-
 /// Whether a handler runs, of an event or of an exception. It must not turn events on: an upcall would
 /// begin on the stack that the handler stands on.
 static HANDLING: AtomicBool = AtomicBool::new(false);
@@ -50,6 +44,9 @@ struct Lines {
     masked: Cell<u64>,
     /// Masked lines that were raised.
     kept: Cell<u64>,
+    /// Lines that were raised, have neither handler nor listener and were not asked for yet.
+    raised: Cell<u64>,
+    handlers: [Cell<Option<Handler>>; LINES],
     listeners: [Cell<Option<&'static Binding>>; LINES],
     counts: [Cell<u64>; LINES],
     worst_latencies: [Cell<u64>; LINES],
@@ -61,6 +58,8 @@ struct Lines {
 static TABLE: EventsOff<Lines> = EventsOff(Lines {
     masked: Cell::new(0),
     kept: Cell::new(0),
+    raised: Cell::new(0),
+    handlers: [const { Cell::new(None) }; LINES],
     listeners: [const { Cell::new(None) }; LINES],
     counts: [const { Cell::new(0) }; LINES],
     worst_latencies: [const { Cell::new(0) }; LINES],
@@ -134,8 +133,7 @@ impl Listener {
                 TABLE.listeners[line as usize].set(Some(binding));
                 listener.lines |= 1 << line;
             }
-            let raised = RAISED.fetch_and(!listener.lines, Relaxed) & listener.lines;
-            binding.pending.set(raised);
+            binding.pending.set(take_raised(listener.lines));
             Ok(())
         })?;
         Ok(listener)
@@ -203,7 +201,8 @@ impl Drop for Listener {
 ///
 /// If there is no such line.
 pub fn unbind(line: u32) {
-    without(|| TABLE.listeners[line as usize].set(None));
+    let listener = &TABLE.listeners[line as usize];
+    without(|| listener.set(None));
 }
 
 /// Keeps events on a line until it is [unmasked](unmask): they are pending then, as one.
@@ -242,7 +241,8 @@ pub fn unmask(line: u32) {
 /// If there is no such line.
 #[must_use]
 pub fn count(line: u32) -> u64 {
-    without(|| TABLE.counts[line as usize].get())
+    let count = &TABLE.counts[line as usize];
+    without(|| count.get())
 }
 
 /// The longest time from an upcall to the beginning of the handler (a function, or a thread that
@@ -253,7 +253,8 @@ pub fn count(line: u32) -> u64 {
 /// If there is no such line.
 #[must_use]
 pub fn worst_latency(line: u32) -> u64 {
-    without(|| TABLE.worst_latencies[line as usize].get())
+    let latency = &TABLE.worst_latencies[line as usize];
+    without(|| latency.get())
 }
 
 /// The time-stamp counter at the first instruction of the last upcall; 0 if there was none.
@@ -284,13 +285,8 @@ fn note_latency(line: u32, latency: u64) {
 ///
 /// If there is no such line.
 pub fn set_handler(line: u32, handler: Option<Handler>) -> Option<Handler> {
-    let number = handler.map_or(0, |handler| handler as usize);
-    to_handler(HANDLERS[line as usize].swap(number, Relaxed))
-}
-
-fn to_handler(number: usize) -> Option<Handler> {
-    // SAFETY: every number but 0 in `HANDLERS` came from a handler.
-    (number != 0).then(|| unsafe { core::mem::transmute::<usize, Handler>(number) })
+    let place = &TABLE.handlers[line as usize];
+    without(|| place.replace(handler))
 }
 
 /// Whether a line without handler and listener was raised since this was last asked.
@@ -300,8 +296,14 @@ fn to_handler(number: usize) -> Option<Handler> {
 /// If there is no such line.
 pub fn take(line: u32) -> bool {
     assert!(line < EVENT_LINES, "there is no event line {line}");
-    let bit = 1 << line;
-    RAISED.fetch_and(!bit, Relaxed) & bit != 0
+    without(|| take_raised(1 << line)) != 0
+}
+
+/// Takes those of some lines that were raised and kept. Events are off.
+fn take_raised(lines: u64) -> u64 {
+    let raised = TABLE.raised.get();
+    TABLE.raised.set(raised & !lines);
+    raised & lines
 }
 
 /// Turns events on, and takes those that came while they were off.
@@ -451,7 +453,7 @@ pub(crate) fn init(any: EventGroupId) {
 
 /// Whether something that is bound to an event line could make a thread ready.
 pub(crate) fn is_listened_to() -> bool {
-    HANDLERS.iter().any(|handler| handler.load(Relaxed) != 0)
+    TABLE.handlers.iter().any(|handler| handler.get().is_some())
 }
 
 /// Whether a thread that waits for this group waits for any event.
@@ -482,8 +484,7 @@ pub(crate) fn take_pending(now: u64, since: u64) {
         let count = &TABLE.counts[line as usize];
         count.set(count.get() + 1);
         if line == ALARM_LINE {
-            // SAFETY: as said above.
-            scheduler::note(unsafe { scheduler::policy() }.alarm(now), now);
+            scheduler::alarm(now);
             note_latency(line, clock::stamp().saturating_sub(since));
         } else if let Some(binding) = TABLE.listeners[line as usize].get() {
             if binding.pending.get() == 0 {
@@ -494,11 +495,11 @@ pub(crate) fn take_pending(now: u64, since: u64) {
                 // SAFETY: as said above.
                 scheduler::note(unsafe { scheduler::policy() }.line_came(thread, now), now);
             }
-        } else if let Some(handler) = to_handler(HANDLERS[line as usize].load(Relaxed)) {
+        } else if let Some(handler) = TABLE.handlers[line as usize].get() {
             note_latency(line, clock::stamp().saturating_sub(since));
             handling(handler);
         } else {
-            RAISED.fetch_or(1 << line, Relaxed);
+            TABLE.raised.set(TABLE.raised.get() | 1 << line);
         }
     }
     if TABLE.waiters.get() != 0

@@ -6,9 +6,10 @@
 
 use crate::context::Context;
 use crate::message::Message;
+use crate::scheduler::EventsOff;
 use crate::thread::Thread;
 use crate::{call, death, event};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::cell::Cell;
 use vcpu_abi::cause::Cause;
 
 /// What went wrong, and where.
@@ -38,24 +39,21 @@ pub enum Verdict {
 /// fault in it is a double fault and ends the guest.
 pub type Handler = fn(&mut Exception<'_>) -> Verdict;
 
-static HANDLER: AtomicUsize = AtomicUsize::new(0);
+static HANDLER: EventsOff<Cell<Option<Handler>>> = EventsOff(Cell::new(None));
 
 /// Sets the handler that sees every exception, of whichever thread, or removes it.
 pub fn set_handler(handler: Option<Handler>) {
-    HANDLER.store(handler.map_or(0, |handler| handler as usize), Relaxed);
+    event::without(|| HANDLER.set(handler));
 }
 
 /// Gives an exception to its handler. Returns if the thread goes on: where it was, or with its death.
 pub(crate) fn raise(thread: &'static Thread, mut exception: Exception<'_>) {
-    let number = HANDLER.load(Relaxed);
-    if number != 0 {
-        // SAFETY: every number but 0 in `HANDLER` came from a handler.
-        let handler = unsafe { core::mem::transmute::<usize, Handler>(number) };
-        if event::handling(|| handler(&mut exception)) == Verdict::Resume {
-            return;
-        }
+    if let Some(handler) = HANDLER.get()
+        && event::handling(|| handler(&mut exception)) == Verdict::Resume
+    {
+        return;
     }
-    if exception.context.events_were_on() && death::is_its_own(thread) {
+    if exception.context.events_were_on() && death::is_its_own(thread) && !thread.begin_to_die() {
         death::by_fault(thread, exception);
     } else {
         let mut text = Message::new();

@@ -33,6 +33,7 @@ mod small;
 
 use crate::event;
 use crate::scheduler::EventsOff;
+use crate::stack;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -96,7 +97,7 @@ unsafe impl GlobalAlloc for KernelHeap {
 
 #[inline(always)]
 fn allocate(layout: Layout) -> Option<NonNull<u8>> {
-    probe_stack();
+    stack::probe_for(STACK_NEEDED);
     match SizeClass::of(layout.size(), layout.align()) {
         Some(class) => small::allocate(class),
         None => large::allocate(layout),
@@ -110,7 +111,7 @@ fn allocate(layout: Layout) -> Option<NonNull<u8>> {
 /// The block came from `allocate` with this layout, and nobody uses it any more.
 #[inline(always)]
 unsafe fn free(block: NonNull<u8>, layout: Layout) {
-    probe_stack();
+    stack::probe_for(STACK_NEEDED);
     // SAFETY: the same layout led to the same part when the block was allocated.
     unsafe {
         match SizeClass::of(layout.size(), layout.align()) {
@@ -130,23 +131,8 @@ fn room(layout: Layout) -> usize {
     }
 }
 
-/// Bytes of stack that the heap needs at most: 3 KiB of them for an operation of the scheduler, the rest for
-/// what lies between. A guard page is not smaller, so the probe does not miss it.
-const STACK_NEEDED: usize = 4 << 10;
-
-/// Touches the stack as far as it may be needed, so that an overflow faults here, where the heap is whole
-/// and no lock is held.
-#[inline(always)]
-fn probe_stack() {
-    // SAFETY: reads a byte of this thread's stack, or of the guard page below it.
-    unsafe {
-        core::arch::asm!(
-            "test byte ptr [rsp - {needed}], 0",
-            needed = const STACK_NEEDED,
-            options(nostack, readonly),
-        );
-    }
-}
+/// Bytes of stack that the heap needs at most besides what an operation of the scheduler needs.
+const STACK_NEEDED: u64 = 1 << 10;
 
 /// Runs `action` on data of the heap with events off. It is short, and does not use the same data by
 /// another way.

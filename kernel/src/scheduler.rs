@@ -263,12 +263,17 @@ pub(crate) fn note(decision: Decision, now: u64) {
     TIMER.is_new.set(true);
 }
 
+/// The machine's timer has fired. Events are off.
+pub(crate) fn alarm(now: u64) {
+    // SAFETY: events are off, and the reference ends with the statement.
+    note(unsafe { policy() }.alarm(now), now);
+}
+
 /// Serves what was due already when the alarm was set. Events are off.
 #[inline]
 pub(crate) fn serve_past_alarm(now: u64) {
     if TIMER.is_past.replace(false) {
-        // SAFETY: events are off, and the reference ends with the statement.
-        note(unsafe { policy() }.alarm(now), now);
+        alarm(now);
     }
 }
 

@@ -66,22 +66,27 @@ static CACHE: EventsOff<Cache> = EventsOff(Cache { first: Cell::new(None), count
 /// To touch the stack would be enough, but that line is in no cache when a thread has waited long.
 #[inline(always)]
 pub(crate) fn probe() {
+    probe_for(0);
+}
+
+/// As [`probe`], for an operation with so many bytes around it; together they are a page at most, so that
+/// the guard page is not missed.
+#[inline(always)]
+pub(crate) fn probe_for(more: u64) {
     let pointer: u64;
     // SAFETY: reads a register.
     unsafe { core::arch::asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
-    if pointer < crate::scheduler::current().stack_limit() {
-        touch();
+    if pointer < crate::scheduler::current().stack_limit() + more {
+        touch(pointer - NEED as u64 - more);
     }
 }
 
 /// Touches the stack where an operation of the kernel would. On the stack of the thread that runs this
 /// faults; a handler function stands on another one.
 #[cold]
-fn touch() {
-    // SAFETY: reads memory below the stack pointer: of the stack, or of its guard page, which faults.
-    unsafe {
-        core::arch::asm!("test byte ptr [rsp - {need}], 0", need = const NEED, options(nostack, readonly));
-    }
+fn touch(address: u64) {
+    // SAFETY: reads a byte below the stack pointer: of the stack, or of its guard page, which faults.
+    unsafe { (address as *const u8).read_volatile() };
 }
 
 /// The lowest stack pointer with which an operation of the kernel may begin.

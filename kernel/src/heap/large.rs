@@ -6,6 +6,7 @@
 
 use super::{accounts, small, with};
 use crate::scheduler::{self, EventsOff};
+use crate::stack;
 use crate::sync::RawMutex;
 use crate::thread::Thread;
 use crate::{event, machine};
@@ -150,7 +151,7 @@ pub(super) unsafe fn give_back(piece: NonNull<u8>, bytes: usize) {
 ///
 /// Tries different sizes, each of which may be a search through all free pieces.
 pub fn largest_free() -> usize {
-    super::probe_stack();
+    stack::probe_for(super::STACK_NEEDED);
     let largest = locked(|heap| {
         give_back_empty_slabs(heap);
         let mut possible = |granules: usize| {
