@@ -3,11 +3,13 @@
 
 mod timer;
 
+pub use crate::thread::sleep;
 use core::error::Error;
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub, SubAssign};
 pub use core::time::Duration;
 pub use timer::Timer;
+use vcpu_kernel::scheduler::TimedOut;
 use vcpu_kernel::{call, clock, event};
 
 /// 1970-01-01 00:00:00 UTC.
@@ -199,13 +201,13 @@ pub(crate) fn after(timeout: Duration) -> Option<u64> {
     later(clock::now(), timeout)
 }
 
-/// Sleeps for at least `duration`. Other threads run meanwhile, and events are handled.
-///
-/// # Panics
-///
-/// In a handler function.
-pub fn sleep(duration: Duration) {
-    event::wait_until(after(duration), || false);
+/// What came of a wait without a deadline.
+#[inline]
+pub(crate) fn unlimited<T>(result: Result<T, TimedOut>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(TimedOut) => unreachable!("a deadline came that was not set"),
+    }
 }
 
 /// Has event line `line` raised once at `deadline`, or no more if it is `None`. There is one timer a line, and a

@@ -46,10 +46,7 @@ impl Barrier {
 
     /// Waits until all have arrived.
     pub fn wait(&self) -> BarrierWaitResult {
-        match self.raw.wait(None) {
-            Ok(is_leader) => BarrierWaitResult(is_leader),
-            Err(TimedOut) => unreachable!("a deadline came that was not set"),
-        }
+        BarrierWaitResult(time::unlimited(self.raw.wait(None)))
     }
 
     /// Waits until all have arrived, but no longer than `timeout`.

@@ -2,6 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
+use core::ops::Deref;
 use vcpu_kernel::sync::Poisoned;
 
 /// A thread died with the lock, so what it guards may be half changed. The lock was locked all the same,
@@ -100,4 +101,20 @@ pub(super) fn map<T, U>(result: LockResult<T>, change: impl FnOnce(T) -> U) -> L
         Ok(data) => Ok(change(data)),
         Err(error) => Err(PoisonError::new(change(error.into_inner()))),
     }
+}
+
+/// Shows a lock: what it guards, unless that is locked.
+pub(super) fn show<G: Deref<Target: fmt::Debug>>(
+    formatter: &mut fmt::Formatter<'_>,
+    name: &str,
+    attempt: TryLockResult<G>,
+    is_poisoned: bool,
+) -> fmt::Result {
+    let mut debug = formatter.debug_struct(name);
+    match attempt {
+        Ok(guard) => debug.field("data", &&*guard),
+        Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
+        Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
+    };
+    debug.field("poisoned", &is_poisoned).finish_non_exhaustive()
 }

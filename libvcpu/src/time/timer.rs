@@ -76,10 +76,7 @@ impl Timer {
     ///
     /// Of a timer that is not started, that is for as long as nobody starts it.
     pub fn wait(&self) -> u32 {
-        match self.raw.wait(None) {
-            Ok(expiries) => expiries,
-            Err(TimedOut) => unreachable!("a deadline came that was not set"),
-        }
+        super::unlimited(self.raw.wait(None))
     }
 
     /// As [`wait`](Timer::wait), if there was an expiry.
