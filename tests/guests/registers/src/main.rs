@@ -1,24 +1,21 @@
 //! Compares all registers before and after thousands of upcalls.
 //!
 //! Assembly fills every register, and the red zone below the stack, with values that occur nowhere else,
-//! and spins until timer events have interrupted *it* often enough. Their handler fills the vector and
-//! floating-point registers with other values. Then the assembly writes down what is there.
+//! spins, and writes down what is there, round after round until timer events have interrupted the
+//! spinning often enough. Their handler fills the vector and floating-point registers with other values.
 //!
 //! `guest-registers COUNT` does that in two variants: spinning needs either the flags or `rcx`.
 
 #![no_std]
 #![no_main]
 
-mod spin;
-
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use guest_registers::{Frame, Spin, Vectors};
 use libvcpu::event;
 use libvcpu::machine;
 use libvcpu::prelude::*;
 use libvcpu::time::{Duration, Instant, set_timer};
-use spin::{State, Vectors};
 
 entry!(main);
 
@@ -27,51 +24,38 @@ const LINE: u32 = 3;
 /// Whether there are vector registers beyond SSE's.
 static WIDE: AtomicBool = AtomicBool::new(false);
 
-/// The number of interruptions that are still wanted; the assembly spins until it is zero.
+/// The number of interruptions that are still wanted.
 static REMAINING: AtomicU64 = AtomicU64::new(0);
 
 fn main() -> u8 {
     let count = libvcpu::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
     event::set_handler(LINE, Some(interrupt));
-    let vectors = vectors();
+    let vectors = guest_registers::widest();
     WIDE.store(vectors != Vectors::Sse, Relaxed);
     println!("vector registers: {vectors:?}");
-    for (name, spin) in [("flags", spin::KEEPS_FLAGS), ("rcx", spin::KEEPS_RCX)] {
+    for (name, spin) in [("flags", Spin::KeepsFlags), ("rcx", Spin::KeepsRcx)] {
         REMAINING.store(count, Relaxed);
         set_timer(LINE, Some(Instant::now()));
-        let expected = State::distinctive(vectors);
-        let found = spin::run(spin, &expected, vectors);
-        if let Some(difference) = expected.difference(&found, spin, vectors) {
-            println!("{name}: {difference}");
-            return 1;
+        let mut round = 0;
+        while REMAINING.load(Relaxed) > 0 {
+            round += 1;
+            let mut frame = Frame::distinctive(round, spin, vectors);
+            frame.run();
+            if let Some(difference) = frame.difference() {
+                println!("{name}: {difference}");
+                return 1;
+            }
         }
         println!("{name}: nothing changed");
     }
     0
 }
 
-/// The widest vector registers that processor and system have.
-fn vectors() -> Vectors {
-    const AVX: u32 = 1 << 28;
-    const AVX512F: u32 = 1 << 16;
-    const AVX512BW: u32 = 1 << 30;
-    // SAFETY: the kernel has made sure at boot that the instruction may be used.
-    let enabled = unsafe { core::arch::x86_64::_xgetbv(0) };
-    let leaf7 = __cpuid_count(7, 0).ebx;
-    if leaf7 & AVX512F != 0 && leaf7 & AVX512BW != 0 && enabled & 0xe6 == 0xe6 {
-        Vectors::Avx512
-    } else if __cpuid(1).ecx & AVX != 0 && enabled & 0x6 == 0x6 {
-        Vectors::Avx
-    } else {
-        Vectors::Sse
-    }
-}
-
 /// The handler: counts if it has interrupted the assembly, and clobbers what a handler may clobber.
 fn interrupt() {
     let rip = machine::page().ssa.rip.load(Relaxed);
     let mut remaining = REMAINING.load(Relaxed);
-    if spin::is_inside(rip) && remaining > 0 {
+    if guest_registers::is_spinning(rip) && remaining > 0 {
         remaining -= 1;
         REMAINING.store(remaining, Relaxed);
     }

@@ -4,13 +4,10 @@
 //! timer events makes them take turns inside the assembly, and lets a more important thread come in
 //! between that uses the registers itself.
 
-mod frame;
-
 use crate::{HIGH, SAME, spawn};
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use frame::{Frame, Spin, Vectors};
+use guest_registers::{Frame, Spin, Vectors};
 use libvcpu::event::{self, Listener};
 use libvcpu::machine;
 use libvcpu::prelude::*;
@@ -31,7 +28,7 @@ static WANTED: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn survive() {
     let wanted = libvcpu::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(2000);
-    let vectors = vectors();
+    let vectors = guest_registers::widest();
     println!("vector registers: {vectors:?}");
     WANTED.store(wanted, Relaxed);
     let mut listener = Listener::bind(&[DISTURB]).expect("the line is free");
@@ -82,29 +79,12 @@ fn again(line: u32) {
 fn turn() {
     let rip = machine::page().ssa.rip.load(Relaxed);
     let left = WANTED.load(Relaxed);
-    if frame::is_inside(rip) && left > 0 {
+    if guest_registers::is_inside(rip) && left > 0 {
         WANTED.store(left - 1, Relaxed);
     }
     clobber();
     thread::yield_now();
     again(TURN);
-}
-
-/// The widest vector registers that processor and system have.
-fn vectors() -> Vectors {
-    const AVX: u32 = 1 << 28;
-    const AVX512F: u32 = 1 << 16;
-    const AVX512BW: u32 = 1 << 30;
-    // SAFETY: the kernel has made sure at boot that the instruction may be used.
-    let enabled = unsafe { core::arch::x86_64::_xgetbv(0) };
-    let leaf7 = __cpuid_count(7, 0).ebx;
-    if leaf7 & AVX512F != 0 && leaf7 & AVX512BW != 0 && enabled & 0xe6 == 0xe6 {
-        Vectors::Avx512
-    } else if __cpuid(1).ecx & AVX != 0 && enabled & 0x6 == 0x6 {
-        Vectors::Avx
-    } else {
-        Vectors::Sse
-    }
 }
 
 /// Uses what a function may use.

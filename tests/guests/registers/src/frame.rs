@@ -1,4 +1,4 @@
-//! The assembly that fills the registers, spins, and writes the registers down; each thread with a frame of
+//! The assembly that fills the registers, spins, and writes the registers down; each user with a frame of
 //! its own, to which the stack pointer points meanwhile.
 //!
 //! ```text
@@ -10,14 +10,15 @@
 //!    5. control words and callee-saved registers as they were
 //! ```
 
+use alloc::format;
+use alloc::string::String;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use libvcpu::prelude::*;
 
 /// Which vector registers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub(crate) enum Vectors {
+pub enum Vectors {
     /// 16 of 16 bytes.
     Sse = 0,
     /// 16 of 32 bytes.
@@ -29,7 +30,7 @@ pub(crate) enum Vectors {
 /// How to spin without a register to count in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub(crate) enum Spin {
+pub enum Spin {
     /// By `loop`, which leaves the flags alone but counts in `rcx`.
     KeepsFlags = 0,
     /// By a count in memory, which changes the flags.
@@ -48,8 +49,15 @@ const NAMES: [&str; GENERAL] =
 /// Words of the red zone.
 const RED_ZONE: usize = 16;
 
-/// Carry, parity, adjust, zero, sign, direction, overflow, and the alignment check.
+/// Carry, parity, adjust, zero, sign, direction, overflow: all that arithmetic and programs use; and the
+/// alignment check.
 const FLAGS: u64 = 0x4_0cd5;
+
+/// Bit 1 and the processor's own interrupt flag, which are always set.
+const ALWAYS: u64 = 0x202;
+
+/// What is compared: those, and the trap flag, which nobody sets.
+const COMPARED: u64 = FLAGS | ALWAYS | 0x100;
 
 /// The state of the registers.
 #[repr(C, align(64))]
@@ -66,7 +74,7 @@ struct State {
 
 /// What one thread needs for a round. The assembly knows the layout by the offsets.
 #[repr(C, align(64))]
-pub(crate) struct Frame {
+pub struct Frame {
     /// Below the stack pointer: the red zone, and room to push.
     below: [u64; 64],
     expected: State,
@@ -76,6 +84,8 @@ pub(crate) struct Frame {
     target: u64,
     spin: Spin,
     count: u64,
+    /// Where the stack pointer points.
+    base: u64,
 }
 
 /// Where the stack pointer points: the offsets below count from there.
@@ -121,8 +131,7 @@ impl State {
         }
         state.general.fill_with(&mut value);
         state.red_zone.fill_with(&mut value);
-        // Always bit 1; of the others, some.
-        state.flags = 2 | value() & FLAGS;
+        state.flags = ALWAYS | value() & FLAGS;
         // Rounding, flushing to zero and the sticky bits as they come; exceptions masked.
         state.mxcsr = 0x1f80 | value() as u32 & 0xe07f;
         // Rounding and precision (53 or 64 bits) as they come; exceptions masked.
@@ -132,7 +141,8 @@ impl State {
 }
 
 impl Frame {
-    pub(crate) fn distinctive(seed: u64, spin: Spin, vectors: Vectors) -> Frame {
+    /// A frame with values that occur with this seed only.
+    pub fn distinctive(seed: u64, spin: Spin, vectors: Vectors) -> Frame {
         Frame {
             below: [0; 64],
             expected: State::distinctive(seed, vectors),
@@ -142,11 +152,12 @@ impl Frame {
             target: 0,
             spin,
             count: SPINS,
+            base: 0,
         }
     }
 
     /// Fills the registers, spins, and writes the registers down.
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         if self.spin == Spin::KeepsFlags {
             // It counts here.
             self.expected.general[RCX] = SPINS;
@@ -157,7 +168,7 @@ impl Frame {
     }
 
     /// The first difference, in words.
-    pub(crate) fn difference(&self) -> Option<String> {
+    pub fn difference(&self) -> Option<String> {
         let (expected, found) = (&self.expected, &self.found);
         let words = |name: String, expected: u64, found: u64| {
             (expected != found).then(|| format!("{name} is {found:#x} instead of {expected:#x}"))
@@ -171,7 +182,7 @@ impl Frame {
             pairs.find_map(|(index, (a, b))| words(format!("{name} {index}"), *a, *b))
         };
         let flags = || match self.spin {
-            Spin::KeepsFlags => words("rflags".into(), expected.flags, found.flags & 0x4_0dd7),
+            Spin::KeepsFlags => words("rflags".into(), expected.flags, found.flags & COMPARED),
             Spin::KeepsRcx => None,
         };
         let mut vectors = expected.vectors.iter().zip(&found.vectors).enumerate();
@@ -194,11 +205,18 @@ unsafe extern "C" {
     fn registers_spin(frame: *mut Frame);
     static registers_begin: u8;
     static registers_end: u8;
+    static registers_loop_begin: u8;
+    static registers_loop_end: u8;
 }
 
 /// Whether this is an instruction between the first register that is filled and the last that is read.
-pub(crate) fn is_inside(rip: u64) -> bool {
+pub fn is_inside(rip: u64) -> bool {
     ((&raw const registers_begin) as u64..(&raw const registers_end) as u64).contains(&rip)
+}
+
+/// Whether this is an instruction of one of the loops.
+pub fn is_spinning(rip: u64) -> bool {
+    ((&raw const registers_loop_begin) as u64..(&raw const registers_loop_end) as u64).contains(&rip)
 }
 
 global_asm!(
@@ -215,6 +233,7 @@ global_asm!(
     "lea rdi, [rdi + {base}]",
     "mov [rdi + {stack_pointer}], rsp",
     "mov rsp, rdi",
+    "mov [rsp + {own_base}], rsp",
     "lea rax, [rip + 10f]",
     "lea rcx, [rip + 11f]",
     "cmp qword ptr [rsp + {spin}], 0",
@@ -264,10 +283,12 @@ global_asm!(
     ".endr",
     "jmp [rsp + {target}]",
     // 3. The loops.
+    "registers_loop_begin:",
     "10: loop 10b",
     "jmp 4f",
     "11: sub qword ptr [rsp + {count}], 1",
     "jne 11b",
+    "registers_loop_end:",
     // 4. None of these changes a flag until the flags are written down.
     "4:",
     ".set index, 0",
@@ -311,8 +332,12 @@ global_asm!(
     "vzeroupper",
     "registers_end:",
     "3:",
-    // 5. As the calling convention wants it.
-    "fninit",
+    // 5. A stack pointer that is not where it was is the one thing that cannot be written down.
+    "cmp rsp, [rsp + {own_base}]",
+    "je 5f",
+    "ud2",
+    // As the calling convention wants it.
+    "5: fninit",
     "push 0x1f80",
     "ldmxcsr [rsp]",
     "pop rax",
@@ -333,6 +358,7 @@ global_asm!(
     target = const offset_of!(Frame, target) - BASE,
     spin = const offset_of!(Frame, spin) - BASE,
     count = const offset_of!(Frame, count) - BASE,
+    own_base = const offset_of!(Frame, base) - BASE,
     vectors = const offset_of!(State, vectors),
     masks = const offset_of!(State, masks),
     x87 = const offset_of!(State, x87),
