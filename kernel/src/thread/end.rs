@@ -23,7 +23,7 @@ pub struct Ended {
     pub cpu_time: u64,
     /// How often they got it.
     pub switches: u64,
-    /// How many of them died or [exited](exit), so that no destructors ran.
+    /// How many of them died or [exited](super::exit), so that no destructors ran.
     pub died: u64,
     /// Bytes that these had allocated more than they freed.
     pub left: i64,
@@ -100,7 +100,7 @@ pub fn ended() -> Ended {
     event::without(|| ENDED.get())
 }
 
-/// How many stacks are lost because their threads died or exited; see [`Options::reclaim_stack`].
+/// How many stacks are lost because their threads died or exited; see [`Options::reclaim_stack`](super::Options::reclaim_stack).
 #[must_use]
 pub fn abandoned_stacks() -> usize {
     ABANDONED.load(Ordering::Relaxed)
