@@ -4,13 +4,16 @@
 //! which is the same for all backends. It also owns the guest's process or whatever it uses in its place.
 
 pub mod ptrace;
+pub mod seccomp;
 
 use crate::Error;
 use crate::memory::GuestMemory;
 use crate::registers::Registers;
+use crate::upcall::{self, Delivery, Interruption};
 use std::ops::Range;
 use vcpu_abi::call::Access;
 use vcpu_abi::cause::Cause;
+use vcpu_abi::page::VcpuPage;
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,16 @@ pub enum BackendKind {
     Auto,
     /// ptrace and segmentation faults: the reference, simple and debuggable.
     Ptrace,
+    /// A filter of system calls, signal handlers in the guest's process, and shared memory: fast.
+    Seccomp,
+}
+
+/// Codes in `siginfo_t` that the kernel gives to its own signals.
+mod code {
+    pub(super) const SI_KERNEL: i32 = 0x80;
+    pub(super) const BUS_ADRALN: i32 = 1;
+    pub(super) const FPE_INTDIV: i32 = 1;
+    pub(super) const FPE_INTOVF: i32 = 2;
 }
 
 /// How to let the guest run.
@@ -42,6 +55,9 @@ pub enum Stop {
     Kick,
     /// It carried out one instruction, as it was told to.
     Stepped,
+    /// It has not done anything for a while, and the backend is about to sleep: from now on somebody must
+    /// [say](crate::Sandbox) when its process ends.
+    Idle,
     /// Its process was ended from outside, by this signal.
     Killed(i32),
 }
@@ -68,9 +84,12 @@ pub struct Request {
 
 /// A way to play the CPU.
 ///
-/// After a stop other than [`Stop::Killed`] the guest does not run until `run` is called again, and
-/// registers and memory may be used.
-pub trait Backend {
+/// After a stop other than [`Stop::Killed`], [`Stop::Kick`] and [`Stop::Idle`] the guest does not run until
+/// `run` is called again, and registers and memory may be used.
+pub trait Backend: std::fmt::Debug {
+    /// The guest's process.
+    fn pid(&self) -> i32;
+
     /// Lets the guest run. `memory` is its RAM, in which a backend may look at instructions.
     ///
     /// # Errors
@@ -85,11 +104,25 @@ pub trait Backend {
     /// As [`run`](Backend::run).
     fn answer(&mut self, value: i64) -> Result<(), Error>;
 
-    /// The guest's registers.
+    /// Interrupts the guest, if it allows that.
     ///
     /// # Errors
     ///
     /// As [`run`](Backend::run).
+    fn interrupt(&mut self, page: &VcpuPage, interruption: Interruption) -> Result<Delivery, Error> {
+        let mut registers = self.registers()?;
+        let delivery = upcall::deliver(page, &mut registers, interruption);
+        if delivery == Delivery::Upcall {
+            self.set_registers(registers)?;
+        }
+        Ok(delivery)
+    }
+
+    /// The guest's registers. A guest that runs is stopped for that.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Backend::run), and [`Error::Unresponsive`] if it does not stop.
     fn registers(&mut self) -> Result<Registers, Error>;
 
     /// Sets the guest's registers.

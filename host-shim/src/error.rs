@@ -25,6 +25,9 @@ pub enum Error {
     /// The system does not let this process trace its child.
     #[error("the ptrace backend may not trace its own child here ({error}){hint}", error = .0, hint = ptrace_hint())]
     NoPtrace(io::Error),
+    /// The guest does not let itself be stopped to be looked at.
+    #[error("the guest does not stop for its machine")]
+    Unresponsive,
     /// The guest's process could not be started.
     #[error("the guest could not be started: {0}")]
     Start(String),

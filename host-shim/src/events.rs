@@ -23,12 +23,12 @@ use rustix::thread::futex;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use vcpu_abi::page::EVENT_LINES;
 
 use crate::process::MachinePages;
 
-/// The signal that stops a running guest. It is ignored by default, should nobody trace the process.
+/// The signal that interrupts a running guest: a tracer sees it stop, or its own handler runs. It is ignored by default, should nobody trace the process.
 const KICK: Signal = Signal::URG;
 
 /// What the vCPU's thread does.
@@ -51,6 +51,10 @@ pub(crate) struct Events {
     stop: AtomicBool,
     /// Whether the guest's process was found to have ended.
     gone: AtomicBool,
+    /// Whether somebody would find that out.
+    watched: AtomicBool,
+    /// When the guest's time is over, in ns of the host's monotonic clock; the maximum is never.
+    limit: AtomicU64,
 }
 
 impl Events {
@@ -62,6 +66,8 @@ impl Events {
             kicks: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            limit: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -76,8 +82,53 @@ impl Events {
 
     /// Asks the vCPU's thread to end the guest because its time is over.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, SeqCst);
+        self.end_time();
         self.kick();
+        self.disturb();
+    }
+
+    /// Says that the guest's time is over; for the vCPU's own thread.
+    pub(crate) fn end_time(&self) {
+        self.stop.store(true, SeqCst);
+    }
+
+    /// Says when the guest's time will be over, for a thread that sleeps until the guest does something.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, SeqCst);
+    }
+
+    /// When the guest's time is over, if ever.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        Some(self.limit.load(SeqCst)).filter(|limit| *limit != u64::MAX)
+    }
+
+    /// Says that somebody will notice when the guest's process ends.
+    pub(crate) fn set_watched(&self) {
+        self.watched.store(true, SeqCst);
+    }
+
+    /// Whether somebody will.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(SeqCst)
+    }
+
+    /// Whether the guest's process was found to have ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(SeqCst)
+    }
+
+    /// Sends the guest's process the signal that makes it look.
+    pub(crate) fn kick_guest(&self) {
+        // The process may have died; its vCPU's thread notices that by itself.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, KICK);
+    }
+
+    /// Wakes the vCPU's thread where it sleeps for the guest's next request. It cannot miss that: the word
+    /// on which it sleeps changes.
+    fn disturb(&self) {
+        let slot = self.pages.slot();
+        slot.request.fetch_or(1, SeqCst);
+        let _ = futex::wake(&slot.request, futex::Flags::empty(), 1);
     }
 
     /// Whether the guest's time is over.
@@ -94,20 +145,18 @@ impl Events {
     pub(crate) fn process_ended(&self) {
         self.gone.store(true, SeqCst);
         self.kick();
+        self.disturb();
     }
 
     /// Whether waiting makes no sense any more: the guest's time is over, or its process has ended.
     pub(crate) fn over(&self) -> bool {
-        self.stopped() || self.gone.load(SeqCst)
+        self.stopped() || self.is_gone()
     }
 
     fn kick(&self) {
         self.kicks.fetch_add(1, SeqCst);
         match self.activity.load(SeqCst) {
-            // The process may have died; its vCPU's thread notices that by itself.
-            running if running == Activity::Running as u32 => {
-                let _ = rustix::process::pidfd_send_signal(&self.pidfd, KICK);
-            }
+            running if running == Activity::Running as u32 => self.kick_guest(),
             waiting if waiting == Activity::Waiting as u32 => {
                 let _ = futex::wake(&self.kicks, futex::Flags::PRIVATE, 1);
             }

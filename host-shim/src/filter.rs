@@ -1,13 +1,16 @@
 //! The system call filter of a guest's process.
 //!
-//! It is the second wall: with ptrace in place no system call of the guest happens anyway; should ptrace
-//! be lost, this filter still lets nothing through. It allows two instructions, known by their exact
-//! addresses in the gate page:
+//! It allows a few instructions, known by their exact addresses in the gate page:
 //!
-//! * the gate's, with a number that no system call has: it stops the process for the host, and does
-//!   nothing if there is no host;
-//! * the host's own `mprotect`, for the `protect` call: the whole range inside RAM, the access one of
-//!   none, read, read-write, read-execute. A guest that jumps there can change what it may change anyway.
+//! | backend | site | what is allowed there |
+//! |---|---|---|
+//! | both | `mprotect`, for the `protect` call | the whole range inside RAM, the access one of none, read, read-write, read-execute: what a guest that jumps there may change anyway |
+//! | `ptrace` | the gate's | a number that no system call has: it stops the process for the host, and does nothing if there is no host |
+//! | `seccomp` | return from a signal | always: it changes registers and blocked signals of nobody but the guest |
+//! | `seccomp` | futex wake | of one waiter on the one word that the host sleeps on |
+//! | `seccomp` | futex wait | without end on the one word that the host answers by |
+//!
+//! With ptrace it is the second wall: no system call of the guest happens there anyway.
 //!
 //! Everything else, of any architecture, becomes the signal that the host turns into an exception. (Linux
 //! does not ask a filter about `uretprobe` and `uprobe`; outside the gate page the process's *system call
@@ -33,6 +36,10 @@ const INSTRUCTION: u32 = 8;
 const ADDRESS: u32 = 16;
 const LENGTH: u32 = 24;
 const ACCESS: u32 = 32;
+/// The same arguments of `futex`, and its fourth.
+const OPERATION: u32 = 24;
+const VALUE: u32 = 32;
+const TIMEOUT: u32 = 40;
 const HIGH: u32 = 4;
 
 /// Upper halves of addresses and lengths stay below this, so that their sum cannot overflow 64 bits.
@@ -54,12 +61,34 @@ enum Step {
     If(u32, u32, To, To),
 }
 
-/// The filter for a guest whose RAM is `ram` and whose allowed sites *end* at these addresses.
+/// Where the allowed sites *end*.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sites {
+    /// The `mprotect` for the host.
+    pub mprotect: u64,
+    /// The system call by which the process stops for its tracer.
+    pub gate: Option<u64>,
+    /// What a process carries out for itself.
+    pub own: Option<OwnSites>,
+}
+
+/// Sites of a process without a tracer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnSites {
+    /// The return from a signal.
+    pub sigreturn: u64,
+    /// The wake-up, and the word on which somebody sleeps.
+    pub wake: (u64, u64),
+    /// The sleep, and the word on which it sleeps.
+    pub wait: (u64, u64),
+}
+
+/// The filter for a guest whose RAM is `ram`.
 ///
 /// # Panics
 ///
 /// If RAM does not begin below 4 GiB.
-pub(crate) fn program(ram: Range<u64>, gate_end: u64, protect_end: u64) -> Vec<libc::sock_filter> {
+pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> {
     let load = |offset| Step::Do(BPF_LD | BPF_W | BPF_ABS, offset);
     let equal = |value, yes, no| Step::If(BPF_JMP | BPF_JEQ | BPF_K, value, yes, no);
     let above = |value, yes, no| Step::If(BPF_JMP | BPF_JGT | BPF_K, value, yes, no);
@@ -75,18 +104,44 @@ pub(crate) fn program(ram: Range<u64>, gate_end: u64, protect_end: u64) -> Vec<l
     let (end_low, end_high) = (ram.end as u32, (ram.end >> 32) as u32);
     const SUM_HIGH: u32 = 1;
     const SUM_LOW: u32 = 2;
-    let steps = [
+    // The whole argument has this value.
+    let argument = |offset, value: u64, yes, steps: &mut Vec<Step>| {
+        steps.extend([load(offset + HIGH), equal((value >> 32) as u32, Next, Trap), load(offset)]);
+        steps.push(equal(value as u32, yes, Trap));
+    };
+    let mut steps = vec![
         load(ARCH),
         equal(ARCHITECTURE, Next, Trap),
         load(INSTRUCTION + HIGH),
         equal(0, Next, Trap),
         load(NUMBER),
-        equal(GATE_NUMBER, Next, Skip(2)),
-        load(INSTRUCTION),
-        equal(gate_end as u32, Trace, Trap),
+    ];
+    if let Some(gate) = sites.gate {
+        steps.extend([equal(GATE_NUMBER, Next, Skip(2)), load(INSTRUCTION)]);
+        steps.push(equal(gate as u32, Trace, Trap));
+    }
+    if let Some(own) = sites.own {
+        steps.extend([equal(libc::SYS_rt_sigreturn as u32, Next, Skip(2)), load(INSTRUCTION)]);
+        steps.push(equal(own.sigreturn as u32, Allow, Trap));
+        let mut wake = Vec::new();
+        argument(ADDRESS, own.wake.1, Next, &mut wake);
+        argument(OPERATION, libc::FUTEX_WAKE as u64, Next, &mut wake);
+        argument(VALUE, 1, Allow, &mut wake);
+        let mut wait = Vec::new();
+        argument(ADDRESS, own.wait.1, Next, &mut wait);
+        argument(OPERATION, libc::FUTEX_WAIT as u64, Next, &mut wait);
+        argument(TIMEOUT, 0, Allow, &mut wait);
+        let length = (3 + wake.len() + wait.len()) as u8;
+        steps.extend([equal(libc::SYS_futex as u32, Next, Skip(length)), load(INSTRUCTION)]);
+        steps.push(equal(own.wake.0 as u32, Next, Skip(wake.len() as u8)));
+        steps.extend(wake);
+        steps.push(equal(own.wait.0 as u32, Next, Trap));
+        steps.extend(wait);
+    }
+    steps.extend([
         equal(libc::SYS_mprotect as u32, Next, Trap),
         load(INSTRUCTION),
-        equal(protect_end as u32, Next, Trap),
+        equal(sites.mprotect as u32, Next, Trap),
         // Access: none, read, read-write, read-execute.
         load(ACCESS + HIGH),
         equal(0, Next, Trap),
@@ -128,7 +183,7 @@ pub(crate) fn program(ram: Range<u64>, gate_end: u64, protect_end: u64) -> Vec<l
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_TRAP),
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_TRACE),
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
+    ]);
     let ends = steps.len() - 3;
     let distance = |at: usize, to: To| match to {
         To::Next => 0,
@@ -154,6 +209,10 @@ mod tests {
     const RAM: Range<u64> = 0x20_0000..0x1_4020_0000;
     const GATE_END: u64 = 0x1_2007;
     const PROTECT_END: u64 = 0x1_2010;
+    const TRACED: Sites = Sites { mprotect: PROTECT_END, gate: Some(GATE_END), own: None };
+    const OWN: OwnSites =
+        OwnSites { sigreturn: 0x1_2020, wake: (0x1_2030, 0x1_0fc0), wait: (0x1_2040, 0x18_0000) };
+    const ALONE: Sites = Sites { mprotect: PROTECT_END, gate: None, own: Some(OWN) };
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Attempt {
@@ -163,6 +222,7 @@ mod tests {
         address: u64,
         length: u64,
         access: u64,
+        fourth: u64,
     }
 
     const GOOD: Attempt = Attempt {
@@ -172,17 +232,31 @@ mod tests {
         address: RAM.start,
         length: 0x1000,
         access: 1,
+        fourth: 0,
     };
+    const WAKE: Attempt = Attempt {
+        number: libc::SYS_futex as u32,
+        instruction: OWN.wake.0,
+        address: OWN.wake.1,
+        length: 1,
+        access: 1,
+        ..GOOD
+    };
+    const WAIT: Attempt =
+        Attempt { instruction: OWN.wait.0, address: OWN.wait.1, length: 0, access: 7, ..WAKE };
+    const RETURN: Attempt =
+        Attempt { number: libc::SYS_rt_sigreturn as u32, instruction: OWN.sigreturn, ..GOOD };
 
     /// Runs the program as the kernel does.
-    fn run(attempt: Attempt) -> u32 {
+    fn run(attempt: Attempt, sites: &Sites) -> u32 {
         let mut data = Vec::new();
         data.extend(attempt.number.to_le_bytes());
         data.extend(attempt.architecture.to_le_bytes());
-        for value in [attempt.instruction, attempt.address, attempt.length, attempt.access] {
+        let Attempt { instruction, address, length, access, fourth, .. } = attempt;
+        for value in [instruction, address, length, access, fourth] {
             data.extend(value.to_le_bytes());
         }
-        let program = program(RAM, GATE_END, PROTECT_END);
+        let program = program(RAM, sites);
         let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0);
         loop {
             let step = program[at];
@@ -207,18 +281,22 @@ mod tests {
     }
 
     /// What the filter shall do, said plainly.
-    fn rule(attempt: Attempt) -> u32 {
-        let Attempt { number, architecture, instruction, address, length, access } = attempt;
-        let ours = architecture == ARCHITECTURE;
+    fn rule(attempt: Attempt, sites: &Sites) -> u32 {
+        let Attempt { number, architecture, instruction, address, length, access, fourth } = attempt;
+        let call = |wanted: libc::c_long, site| {
+            architecture == ARCHITECTURE && number == wanted as u32 && instruction == site
+        };
         let inside = u128::from(address) >= RAM.start.into()
             && u128::from(address) + u128::from(length) <= RAM.end.into();
-        if ours && number == GATE_NUMBER && instruction == GATE_END {
+        let own = sites.own.is_some_and(|own| {
+            call(libc::SYS_rt_sigreturn, own.sigreturn)
+                || call(libc::SYS_futex, own.wake.0) && (address, length, access) == (own.wake.1, 1, 1)
+                || call(libc::SYS_futex, own.wait.0) && (address, length, fourth) == (own.wait.1, 0, 0)
+        });
+        if sites.gate.is_some_and(|gate| call(GATE_NUMBER.into(), gate)) {
             libc::SECCOMP_RET_TRACE
-        } else if ours
-            && number == libc::SYS_mprotect as u32
-            && instruction == PROTECT_END
-            && inside
-            && [0, 1, 3, 5].contains(&access)
+        } else if own
+            || call(libc::SYS_mprotect, PROTECT_END) && inside && [0, 1, 3, 5].contains(&access)
         {
             libc::SECCOMP_RET_ALLOW
         } else {
@@ -227,11 +305,34 @@ mod tests {
     }
 
     #[test]
-    fn every_number_at_every_site_is_trapped_but_the_two() {
-        for instruction in [0, GATE_END, PROTECT_END, GATE_END | 1 << 32, u64::MAX] {
-            for number in (0..1000).chain([GATE_NUMBER, GATE_NUMBER - 1, 0x4000_000a]) {
-                let attempt = Attempt { number, instruction, ..GOOD };
-                assert_eq!(run(attempt), rule(attempt), "{attempt:x?}");
+    fn every_number_at_every_site_is_trapped_but_the_few() {
+        let sites = [0, GATE_END, PROTECT_END, OWN.sigreturn, OWN.wake.0, OWN.wait.0];
+        for instruction in sites.into_iter().chain([GATE_END | 1 << 32, OWN.sigreturn | 1 << 32, u64::MAX]) {
+            for number in (0..1000).chain([GATE_NUMBER, GATE_NUMBER - 1, 0x4000_000a, 0x4000_000f]) {
+                for arguments in [GOOD, WAKE, WAIT] {
+                    let attempt = Attempt { number, instruction, ..arguments };
+                    for sites in [TRACED, ALONE] {
+                        assert_eq!(run(attempt, &sites), rule(attempt, &sites), "{attempt:x?}");
+                    }
+                }
+            }
+        }
+        let allowed = [WAKE, WAIT, RETURN].map(|attempt| run(attempt, &ALONE));
+        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 3]);
+    }
+
+    #[test]
+    fn every_half_of_a_futex_argument_counts() {
+        for attempt in [WAKE, WAIT] {
+            for bit in (0..64).map(|bit| 1u64 << bit) {
+                for changed in [
+                    Attempt { address: attempt.address ^ bit, ..attempt },
+                    Attempt { length: attempt.length ^ bit, ..attempt },
+                    Attempt { access: attempt.access ^ bit, ..attempt },
+                    Attempt { fourth: attempt.fourth ^ bit, ..attempt },
+                ] {
+                    assert_eq!(run(changed, &ALONE), rule(changed, &ALONE), "{changed:x?}");
+                }
             }
         }
     }
@@ -239,9 +340,13 @@ mod tests {
     #[test]
     fn another_architecture_is_trapped() {
         for architecture in [0x4000_0003, 0, 0xc000_00b7] {
-            assert_eq!(run(Attempt { architecture, ..GOOD }), libc::SECCOMP_RET_TRAP);
-            let gate = Attempt { number: GATE_NUMBER, instruction: GATE_END, architecture, ..GOOD };
-            assert_eq!(run(gate), libc::SECCOMP_RET_TRAP);
+            let gate = Attempt { number: GATE_NUMBER, instruction: GATE_END, ..GOOD };
+            for attempt in [GOOD, WAKE, WAIT, RETURN, gate] {
+                for sites in [TRACED, ALONE] {
+                    let ended = run(Attempt { architecture, ..attempt }, &sites);
+                    assert_eq!(ended, libc::SECCOMP_RET_TRAP);
+                }
+            }
         }
     }
 
@@ -261,7 +366,9 @@ mod tests {
         #[test]
         fn ranges_and_rights_are_checked_as_said(address in boundary(), length in boundary(), access in prop_oneof![0u64..8, any::<u64>()]) {
             let attempt = Attempt { address, length, access, ..GOOD };
-            prop_assert_eq!(run(attempt), rule(attempt));
+            for sites in [TRACED, ALONE] {
+                prop_assert_eq!(run(attempt, &sites), rule(attempt, &sites));
+            }
         }
     }
 }

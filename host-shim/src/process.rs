@@ -1,44 +1,57 @@
 //! Starting a guest's process: nothing of the host's is left in it.
 //!
 //! The child is made by `vfork`'s mechanism (the host's memory is shared until the child executes the
-//! stub, never copied), so starting does not depend on the host's size. It is traced from its first
-//! instruction, dies with the thread that made it, and has three descriptors until its script closes
-//! them: the vCPU page, the text and the RAM.
+//! stub, never copied), so starting does not depend on the host's size. It dies with the thread that made
+//! it, and has three descriptors until its script closes them: the vCPU page, the text and the RAM.
+//!
+//! For the `ptrace` backend it is traced from its first instruction. For `seccomp` it is not: its script
+//! adds an area for that backend, in which lie at first what the script's system calls point to, and the
+//! handlers of signals.
 
+use crate::backend::seccomp::code;
+use crate::backend::seccomp::slot::{AREA_AT, AREA_SIZE, CallSlot, Reply, SLOT_AT, STACK_AT, STACK_SIZE};
 use crate::image::Image;
 use crate::information::HEADER;
 use crate::memory::{self, GuestMemory};
 use crate::registers::Registers;
-use crate::stub::{self, Script};
+use crate::stub::{self, Executable, Script};
 use crate::sys::{self, Mapping};
 use crate::{Error, filter};
 use libc::c_int;
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::thread::futex;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use vcpu_abi::call::Access;
 use vcpu_abi::info::InfoPage;
 use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
 use vcpu_abi::page::VcpuPage;
 
-/// The machine's own memory in a sandbox: the vCPU page, and the information area behind it.
+/// The machine's own memory in a sandbox: the vCPU page, the information area behind it, and the area of
+/// the `seccomp` backend.
 #[derive(Debug)]
 pub(crate) struct MachinePages {
     file: OwnedFd,
     mapping: Mapping,
+    /// Bytes before that area.
+    area_at: u64,
 }
 
 impl MachinePages {
     /// Makes the pages, with `strings` behind the information page.
     pub(crate) fn new(strings: &[u8]) -> io::Result<MachinePages> {
-        let length = PAGE_SIZE + ((HEADER + strings.len()) as u64).next_multiple_of(PAGE_SIZE);
-        assert!(length <= PAGE_SIZE + INFO_SIZE_MAX);
+        let area_at = PAGE_SIZE + ((HEADER + strings.len()) as u64).next_multiple_of(PAGE_SIZE);
+        assert!(area_at <= PAGE_SIZE + INFO_SIZE_MAX);
+        let length = area_at + AREA_SIZE;
         let file = sys::memfd(c"vcpu-machine", length)?;
         sys::seal_size(&file)?;
         let mapping = Mapping::new(&file, length as usize)?;
-        let pages = MachinePages { file, mapping };
+        let pages = MachinePages { file, mapping, area_at };
         pages.write(PAGE_SIZE as usize + HEADER, strings);
         Ok(pages)
     }
@@ -64,9 +77,30 @@ impl MachinePages {
         unsafe { &*self.mapping.pointer().cast::<VcpuPage>() }
     }
 
+    /// What the guest's side writes of the call slot.
+    pub(crate) fn slot(&self) -> &CallSlot {
+        // SAFETY: as for the page, of which it is the end.
+        unsafe { &*self.mapping.pointer().add((SLOT_AT - VCPU_PAGE) as usize).cast::<CallSlot>() }
+    }
+
+    /// What the host's side writes of the call slot.
+    pub(crate) fn reply(&self) -> &Reply {
+        // SAFETY: the area begins with it, on a page's boundary; all fields are atomics.
+        unsafe { &*self.mapping.pointer().add(self.area_at as usize).cast::<Reply>() }
+    }
+
+    /// A piece of the handlers' stack at a guest address, if it lies there and is aligned.
+    pub(crate) fn on_stack<T>(&self, address: u64) -> Option<*mut T> {
+        let offset = address.checked_sub(STACK_AT)?;
+        let fits = offset.checked_add(size_of::<T>() as u64)? <= STACK_SIZE;
+        let at = self.area_at + PAGE_SIZE + offset;
+        let aligned = address.is_multiple_of(align_of::<T>() as u64);
+        (fits && aligned).then(|| self.mapping.pointer().wrapping_add(at as usize).cast())
+    }
+
     /// Bytes of the information area.
     fn information_length(&self) -> u64 {
-        self.mapping.length() as u64 - PAGE_SIZE
+        self.area_at - PAGE_SIZE
     }
 }
 
@@ -86,24 +120,40 @@ impl Process {
 
     /// Waits for the next stop or the end of the process, and gives its status.
     pub(crate) fn wait(&self) -> io::Result<c_int> {
+        self.wait_with(0).map(|status| status.unwrap_or_default())
+    }
+
+    /// The status with which the process has ended, if it has.
+    pub(crate) fn end(&self) -> io::Result<Option<c_int>> {
+        self.wait_with(libc::WNOHANG)
+    }
+
+    fn wait_with(&self, options: c_int) -> io::Result<Option<c_int>> {
         let mut status = 0;
         loop {
             // SAFETY: the buffer is valid for the call.
-            match sys::check(unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) }.into()) {
+            let result = unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL | options) };
+            match sys::check(result.into()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Ok(None),
                 result => {
                     self.ended.set(libc::WIFEXITED(status) || libc::WIFSIGNALED(status));
-                    return result.map(|_| status);
+                    return result.map(|_| Some(status));
                 }
             }
         }
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&self) {
+        // Fails if the process is dead already, which is as good.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails if the process is dead already, which is as good.
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.kill();
         while !self.ended.get() && self.wait().is_ok() {}
     }
 }
@@ -113,6 +163,7 @@ struct Birth {
     descriptors: [RawFd; 3],
     executable: RawFd,
     parent: libc::pid_t,
+    traced: bool,
     failure: Option<(&'static str, c_int)>,
 }
 
@@ -149,7 +200,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
             && step("take on the usual personality", libc::personality(0).into())
             && step("die with the host", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())
             && step("give up new privileges", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
-            && step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+            && (!birth.traced || step("be traced", libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0)));
         // The host may have died before the death signal was set.
         if ready && libc::getppid() == birth.parent {
             let arguments = [c"vcpu-guest".as_ptr(), std::ptr::null()];
@@ -168,35 +219,143 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
     1
 }
 
-/// Starts a process, prepares it as `image` and `memory` say, and leaves it stopped in the stub with
-/// its filter set, the vCPU page zero.
+/// Starts a process to be traced, prepares it as `image` and `memory` say, and leaves it stopped in the
+/// stub with its filter set, the vCPU page zero.
 ///
 /// # Errors
 ///
 /// If the system refuses a step; the sentence names it.
-pub(crate) fn start(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Result<Process, Error> {
-    let mut script = script(image, memory, pages);
-    let ram = RAM_BASE..RAM_BASE + memory.size();
-    pages.write(0, &script.page(&filter::program(ram, stub::gate_end(), stub::protect_end())));
-    let executable = stub::executable().map_err(|error| Error::system("make the stub", error))?;
-    let (ram_file, text_file) = memory.files();
-    let process = spawn([&pages.file, text_file, ram_file].map(|file| file.as_raw_fd()), executable)?;
+pub(crate) fn start_traced(
+    image: &Image,
+    memory: &GuestMemory,
+    pages: &MachinePages,
+) -> Result<Process, Error> {
+    static EXECUTABLE: Executable = Executable::new();
+    let mut script = script(image, memory, pages, 0);
+    // The filter lies behind the script.
+    let at = script.next_step() + FILTER_STEP;
+    add_filter(&mut script, at);
+    let filter = stub::filter_bytes(&filter::program(ram(memory), &stub::sites()), at);
+    let mut page = script.bytes();
+    page.extend(filter);
+    assert!(page.len() <= PAGE_SIZE as usize, "the script of {} bytes does not fit", page.len());
+    pages.write(0, &page);
+    let page = stub::page();
+    let process = spawn(memory, pages, EXECUTABLE.file(&page).map_err(no_stub)?, true)?;
 
     // Should memory run short, the guest goes first. Refused at worst, which changes only that.
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
     // The stop at the stub's first instruction, then that at its breakpoint.
-    run_to(&process, stub::start())?;
+    run_to(&process, page.start)?;
     let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESECCOMP;
     request(&process, libc::PTRACE_SETOPTIONS, options as usize)?;
     limit(process.pid)?;
     request(&process, libc::PTRACE_CONT, 0)?;
     let registers = run_to(&process, stub::end())?;
     if registers.rax != stub::DONE {
-        let error = io::Error::from_raw_os_error((registers.rax as i32).wrapping_neg());
-        return Err(Error::system(script.purpose(registers.rbx), error));
+        return Err(failed(&script, registers.rax, registers.rbx));
     }
     pages.write(0, &[0; PAGE_SIZE as usize]);
     Ok(process)
+}
+
+/// Starts a process that nobody traces, as [`start_traced`] does. It is left in its handler of signals,
+/// from which it has asked for its first registers.
+///
+/// # Errors
+///
+/// If the system refuses a step; the sentence names it.
+pub(crate) fn start_alone(
+    image: &Image,
+    memory: &GuestMemory,
+    pages: &MachinePages,
+) -> Result<Process, Error> {
+    const SA_RESTORER: u64 = 0x0400_0000;
+    // At first the stack holds what the script points to: the stack's own description, the handlers', the
+    // filter. A frame comes from the other end.
+    const ACTION_AT: u64 = STACK_AT + 32;
+    const FILTER_AT: u64 = STACK_AT + 64;
+    static EXECUTABLE: Executable = Executable::new();
+    let ours = |mask: u64, signal: &c_int| mask | 1 << (signal - 1);
+    let blocked = !HANDLED.iter().fold(0, ours);
+    let mut script = script(image, memory, pages, blocked);
+    script.add("take a stack for signals", libc::SYS_sigaltstack, [STACK_AT, 0, 0, 0, 0, 0]);
+    for signal in HANDLED {
+        let arguments = [signal as u64, ACTION_AT, 0, 8, 0, 0];
+        script.add("handle signals", libc::SYS_rt_sigaction, arguments);
+    }
+    add_filter(&mut script, FILTER_AT);
+    let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+    let (handler, restorer) = (code::handler(), code::restorer());
+    let words = [STACK_AT, 0, STACK_SIZE, 0, handler, flags, restorer, u64::MAX];
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.extend(stub::filter_bytes(&filter::program(ram(memory), &code::sites()), FILTER_AT));
+    let stack = (pages.area_at + PAGE_SIZE) as usize;
+    pages.write(stack, &bytes);
+    pages.write(0, &script.bytes());
+    let process = spawn(memory, pages, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
+    limit(process.pid)?;
+    let (slot, reply) = (pages.slot(), pages.reply());
+    reply.host_waits.0.store(1, SeqCst);
+    while slot.request.load(SeqCst) == 0 {
+        let patience = sys::timespec(START_LOOK);
+        if futex::wait(&slot.request, futex::Flags::empty(), 0, Some(&patience)) == Err(Errno::TIMEDOUT)
+            && let Some(status) =
+                process.end().map_err(|error| Error::system("wait for the guest's process", error))?
+        {
+            let [rax, rbx, ..] = slot.arguments.each_ref().map(|word| word.load(Relaxed));
+            if rbx != 0 {
+                return Err(failed(&script, rax, rbx));
+            }
+            return Err(ended(status));
+        }
+    }
+    reply.host_waits.0.store(0, SeqCst);
+    pages.write(0, &[0; stub::SCRIPT_SIZE_MAX]);
+    pages.write(stack, &vec![0; bytes.len()]);
+    Ok(process)
+}
+
+/// How often, in ns, to look whether a process that starts is dead: it is a rare thing.
+const START_LOOK: u64 = 5_000_000;
+
+/// The signals that a process without a tracer handles. All others are blocked.
+const HANDLED: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGURG,
+];
+
+/// Bytes from a script's last step but one to what lies behind the script.
+const FILTER_STEP: u64 = 64;
+
+fn add_filter(script: &mut Script, at: u64) {
+    let arguments = [libc::SECCOMP_SET_MODE_FILTER.into(), 0, at, 0, 0, 0];
+    script.add("set the system call filter", libc::SYS_seccomp, arguments);
+}
+
+fn ram(memory: &GuestMemory) -> Range<u64> {
+    RAM_BASE..RAM_BASE + memory.size()
+}
+
+fn no_stub(error: io::Error) -> Error {
+    Error::system("make the stub", error)
+}
+
+/// A step of the script failed.
+fn failed(script: &Script, rax: u64, rbx: u64) -> Error {
+    let error = io::Error::from_raw_os_error((rax as i32).wrapping_neg());
+    Error::system(script.purpose(rbx), error)
+}
+
+/// The process has ended with this status and was not to.
+fn ended(status: c_int) -> Error {
+    Error::Start(format!("its process ended with status {status:#x} before the guest began"))
 }
 
 /// Waits until the process has stopped with `rip` at this address. On the way signals from outside, which
@@ -205,9 +364,7 @@ fn run_to(process: &Process, rip: u64) -> Result<libc::user_regs_struct, Error> 
     loop {
         let status = process.wait().map_err(|error| Error::system("wait for the guest's process", error))?;
         if !libc::WIFSTOPPED(status) {
-            return Err(Error::Start(format!(
-                "its process ended with status {status:#x} before the guest began"
-            )));
+            return Err(ended(status));
         }
         let mut registers = Registers::start(0).raw;
         request(process, libc::PTRACE_GETREGS, (&raw mut registers) as usize)?;
@@ -226,10 +383,18 @@ fn request(process: &Process, request: libc::c_uint, data: usize) -> Result<(), 
         .map_err(|error| Error::system("trace the guest's process", error))
 }
 
-fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error> {
+fn spawn(
+    memory: &GuestMemory,
+    pages: &MachinePages,
+    executable: &OwnedFd,
+    traced: bool,
+) -> Result<Process, Error> {
+    let (ram_file, text_file) = memory.files();
+    let descriptors = [&pages.file, text_file, ram_file].map(|file| file.as_raw_fd());
     // SAFETY: no arguments.
     let parent = unsafe { libc::getpid() };
-    let mut birth = Birth { descriptors, executable: executable.as_raw_fd(), parent, failure: None };
+    let executable = executable.as_raw_fd();
+    let mut birth = Birth { descriptors, executable, parent, traced, failure: None };
     let mut stack = vec![0u128; 2048];
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -258,8 +423,9 @@ fn spawn(descriptors: [RawFd; 3], executable: &OwnedFd) -> Result<Process, Error
     }
 }
 
-/// What the stub does before the guest begins.
-fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
+/// What the stub does before the guest begins, but the last steps. Without a tracer signals of the set
+/// `blocked` stay blocked, and it gets the area of its backend.
+fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages, blocked: u64) -> Script {
     const MACHINE: u64 = 0;
     const TEXT: u64 = 1;
     const RAM: u64 = 2;
@@ -281,10 +447,18 @@ fn script(image: &Image, memory: &GuestMemory, pages: &MachinePages) -> Script {
         libc::SYS_mmap,
         [INFO_PAGE, pages.information_length(), libc::PROT_READ as u64, shared, MACHINE, PAGE_SIZE],
     );
-    // The set is empty: it is this step's own unused last argument.
-    let empty_set = script.next_step() + 6 * 8;
+    if blocked != 0 {
+        let read = libc::PROT_READ as u64;
+        let area = [AREA_AT, PAGE_SIZE, read, shared, MACHINE, pages.area_at];
+        script.add("map the host's page", libc::SYS_mmap, area);
+        let access = protection(Access::READ | Access::WRITE);
+        let stack = [STACK_AT, STACK_SIZE, access, shared, MACHINE, pages.area_at + PAGE_SIZE];
+        script.add("map a stack for signals", libc::SYS_mmap, stack);
+    }
+    // The set is this step's own unused last argument.
+    let set = script.next_step() + 6 * 8;
     let set_mask = libc::SIG_SETMASK as u64;
-    script.add("unblock signals", libc::SYS_rt_sigprocmask, [set_mask, empty_set, 0, 8, 0, 0]);
+    script.add("unblock signals", libc::SYS_rt_sigprocmask, [set_mask, set, 0, 8, 0, blocked]);
     // Header and sets are this step's own unused arguments: version 3 in the last, three zeros before it.
     const CAPABILITY_VERSION: u64 = 0x2008_0522;
     let (header, sets) = (script.next_step() + 6 * 8, script.next_step() + 3 * 8);

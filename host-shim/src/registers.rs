@@ -69,3 +69,59 @@ impl Registers {
         (self.raw.cs, self.raw.ss) = (USER_CODE, USER_DATA);
     }
 }
+
+/// The general registers in a signal frame: the `gregs` of `ucontext_t`.
+pub(crate) type GeneralFrame = [u64; 23];
+
+impl Registers {
+    /// The registers in a frame that a guest's process has. It is memory of the guest: what it holds may be
+    /// anything.
+    pub(crate) fn of_frame(frame: *const GeneralFrame) -> Registers {
+        // SAFETY: the pointer is one into the handlers' stack, which stays mapped as long as the sandbox
+        // lives. The guest can write there at any moment, so it is copied once.
+        let words = unsafe { frame.read_volatile() };
+        let mut registers = Registers::start(words[libc::REG_RIP as usize]);
+        for (register, index) in registers.general_mut().into_iter().zip(FRAME_ORDER) {
+            *register = words[index as usize];
+        }
+        let raw = &mut registers.raw;
+        (raw.rsp, raw.eflags) = (words[libc::REG_RSP as usize], words[libc::REG_EFL as usize]);
+        let segments = words[libc::REG_CSGSFS as usize];
+        (raw.cs, raw.ss) = (segments & 0xffff, segments >> 48);
+        registers
+    }
+
+    /// Writes them to such a frame.
+    pub(crate) fn write_frame(&self, frame: *mut GeneralFrame) {
+        // SAFETY: as above.
+        let mut words = unsafe { frame.read_volatile() };
+        for (register, index) in self.general().into_iter().zip(FRAME_ORDER) {
+            words[index as usize] = register;
+        }
+        let raw = &self.raw;
+        words[libc::REG_RIP as usize] = raw.rip;
+        (words[libc::REG_RSP as usize], words[libc::REG_EFL as usize]) = (raw.rsp, raw.eflags);
+        words[libc::REG_CSGSFS as usize] = raw.cs & 0xffff | raw.ss << 48;
+        // SAFETY: as above.
+        unsafe { frame.write_volatile(words) };
+    }
+}
+
+/// Where the registers of the state save area lie in a frame.
+const FRAME_ORDER: [libc::c_int; GENERAL_REGISTERS] = [
+    libc::REG_R15,
+    libc::REG_R14,
+    libc::REG_R13,
+    libc::REG_R12,
+    libc::REG_R11,
+    libc::REG_R10,
+    libc::REG_R9,
+    libc::REG_R8,
+    libc::REG_RBP,
+    libc::REG_RDI,
+    libc::REG_RSI,
+    libc::REG_RDX,
+    libc::REG_RCX,
+    libc::REG_RBX,
+    libc::REG_RAX,
+];

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 
 use crate::backend::ptrace::Ptrace;
+use crate::backend::seccomp::Seccomp;
 use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
@@ -14,7 +15,7 @@ use crate::process::{self, MachinePages};
 use crate::registers::Registers;
 use crate::report::{self, Outcome, Report};
 use crate::timers::Timers;
-use crate::upcall::{self, Delivery, Interruption};
+use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use rustix::thread::CpuSet;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Sandbox<'i> {
     image: &'i Image,
-    backend: Ptrace,
+    backend: Box<dyn Backend>,
     memory: GuestMemory,
     pages: Arc<MachinePages>,
     events: Arc<Events>,
@@ -133,7 +134,9 @@ impl<'i> Sandbox<'i> {
         let strings = Strings::new(&config.arguments, &config.environment)?;
         let pages = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
         let pages = Arc::new(pages);
-        let process = process::start(image, &memory, &pages)?;
+        let is_traced = config.backend == BackendKind::Ptrace;
+        let start = if is_traced { process::start_traced } else { process::start_alone };
+        let process = start(image, &memory, &pages)?;
         let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
         let events = Arc::new(Events::new(pages.clone(), pidfd));
         let clock = Clock::start(config.clock);
@@ -144,8 +147,12 @@ impl<'i> Sandbox<'i> {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
-        let backend = match config.backend {
-            BackendKind::Auto | BackendKind::Ptrace => Ptrace::new(process, image.entry()),
+        let entry = image.entry();
+        let backend: Box<dyn Backend> = if is_traced {
+            Box::new(Ptrace::new(process, entry))
+        } else {
+            let spins = pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
+            Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
         };
         Ok(Sandbox {
             image,
@@ -232,6 +239,10 @@ impl<'i> Sandbox<'i> {
         self.events.leave();
         let outcome = match stop? {
             Stop::Kick | Stop::Stepped => None,
+            Stop::Idle => {
+                self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))?;
+                None
+            }
             Stop::Call(request) => match self.serve(request)? {
                 Flow::Answer(result) => {
                     self.answer(result)?;
@@ -258,14 +269,10 @@ impl<'i> Sandbox<'i> {
 
     /// Performs an upcall, if the guest allows it. Gives the outcome if that was its end.
     fn interrupt(&mut self, interruption: Interruption) -> Result<Option<Outcome>, Error> {
-        let mut registers = self.backend.registers()?;
-        match upcall::deliver(self.pages.vcpu(), &mut registers, interruption) {
-            Delivery::Upcall => {
-                self.backend.set_registers(registers)?;
-                Ok(None)
-            }
-            Delivery::Deferred => Ok(None),
+        match self.backend.interrupt(self.pages.vcpu(), interruption)? {
+            Delivery::Upcall | Delivery::Deferred => Ok(None),
             Delivery::DoubleFault(exception) => {
+                let registers = self.backend.registers()?;
                 let report = self.report_at(report::double_fault(exception, &registers), registers);
                 Ok(Some(Outcome::Faulted(report)))
             }
@@ -400,8 +407,11 @@ impl<'i> Sandbox<'i> {
     ///
     /// As [`run`](Sandbox::run).
     pub fn report(&mut self, sentence: String) -> Result<Report, Error> {
-        let registers = self.backend.registers()?;
-        Ok(self.report_at(sentence, registers))
+        match self.backend.registers() {
+            Ok(registers) => Ok(self.report_at(sentence, registers)),
+            Err(Error::Unresponsive) => Ok(Report { sentence, registers: None, backtrace: Vec::new() }),
+            Err(error) => Err(error),
+        }
     }
 
     fn report_at(&self, sentence: String, registers: Registers) -> Report {

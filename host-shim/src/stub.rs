@@ -5,7 +5,8 @@
 //! written a *script*, a list of system calls, carries that out, and stops. What the process looks
 //! like is thus decided in [`Script`], and the assembly is the same for every guest.
 //!
-//! The stub uses no stack: the script unmaps it.
+//! The stub uses no stack: the script unmaps it. This is the page of the `ptrace` backend; `seccomp` has its own,
+//! with the same start.
 
 use crate::filter;
 use crate::sys;
@@ -14,6 +15,41 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, VCPU_PAGE};
+
+/// The start, which all stubs share: map the vCPU page from descriptor 0, shared, readable and writable.
+/// Then the script: seven words a step, number and six arguments, until the number is negative. Ends at
+/// label 3: rax is that number if all went well, otherwise an error, and rbx the step.
+macro_rules! start_code {
+    () => {
+        "
+        mov eax, {mmap}
+        mov edi, {vcpu_page}
+        mov esi, {page_size}
+        mov edx, {read_write}
+        mov r10d, {shared_fixed}
+        xor r8d, r8d
+        xor r9d, r9d
+        mov rbx, rdi
+        syscall
+        cmp rax, rbx
+        jne 3f
+        2: mov rax, [rbx]
+        test rax, rax
+        js 3f
+        mov rdi, [rbx + 8]
+        mov rsi, [rbx + 16]
+        mov rdx, [rbx + 24]
+        mov r10, [rbx + 32]
+        mov r8, [rbx + 40]
+        mov r9, [rbx + 48]
+        syscall
+        cmp rax, -4095
+        jae 3f
+        add rbx, 56
+        jmp 2b"
+    };
+}
+pub(crate) use start_code;
 
 global_asm!(
     ".pushsection .rodata.vcpu_stub, \"a\"",
@@ -38,36 +74,9 @@ global_asm!(
     "syscall",
     "vcpu_stub_protect_end:",
     "int3",
-    // The start: map the vCPU page from descriptor 0, shared, readable and writable.
     ".balign 16",
     "vcpu_stub_start:",
-    "mov eax, {mmap}",
-    "mov edi, {vcpu_page}",
-    "mov esi, {page_size}",
-    "mov edx, {read_write}",
-    "mov r10d, {shared_fixed}",
-    "xor r8d, r8d",
-    "xor r9d, r9d",
-    "mov rbx, rdi",
-    "syscall",
-    "cmp rax, rbx",
-    "jne 3f",
-    // The script: seven words a step, number and six arguments, until the number is negative.
-    "2: mov rax, [rbx]",
-    "test rax, rax",
-    "js 3f",
-    "mov rdi, [rbx + 8]",
-    "mov rsi, [rbx + 16]",
-    "mov rdx, [rbx + 24]",
-    "mov r10, [rbx + 32]",
-    "mov r8, [rbx + 40]",
-    "mov r9, [rbx + 48]",
-    "syscall",
-    "cmp rax, -4095",
-    "jae 3f",
-    "add rbx, 56",
-    "jmp 2b",
-    // The end: rax is that number if all went well, otherwise an error, and rbx the step.
+    start_code!(),
     "3: int3",
     "vcpu_stub_end:",
     ".popsection",
@@ -108,9 +117,15 @@ pub(crate) fn protect_end() -> u64 {
     address(&raw const vcpu_stub_protect_end)
 }
 
-/// Address of the stub's first instruction.
-pub(crate) fn start() -> u64 {
-    address(&raw const vcpu_stub_start)
+/// The page, as the executable that a guest's process begins with.
+pub(crate) fn page() -> Page {
+    let (begin, end) = (&raw const vcpu_stub_page, &raw const vcpu_stub_end);
+    Page { begin, end, start: address(&raw const vcpu_stub_start) }
+}
+
+/// Where the sites of system calls end.
+pub(crate) fn sites() -> filter::Sites {
+    filter::Sites { gate: Some(gate_end()), mprotect: protect_end(), own: None }
 }
 
 /// Address behind the breakpoint with which the script ends.
@@ -121,28 +136,45 @@ pub(crate) fn end() -> u64 {
 /// The number that ends the script, and what `rax` holds then; no system call fails with it.
 pub(crate) const DONE: u64 = 1 << 63;
 
-/// The executable, sealed; made once.
-pub(crate) fn executable() -> io::Result<&'static OwnedFd> {
-    static FILE: OnceLock<OwnedFd> = OnceLock::new();
-    if let Some(file) = FILE.get() {
-        return Ok(file);
-    }
-    let bytes = elf();
-    let file = sys::memfd(c"vcpu-stub", bytes.len() as u64)?;
-    rustix::io::pwrite(&file, &bytes, 0)?;
-    sys::seal_content(&file)?;
-    let file = sys::reopen_read_only(&file)?;
-    Ok(FILE.get_or_init(|| file))
+/// A page of code that lies at the gate's address in a guest's process, and in this program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub begin: *const u8,
+    pub end: *const u8,
+    /// Guest address of the first instruction of the process.
+    pub start: u64,
 }
 
-/// The stub's page as the only segment of an ELF file; the second page of the file is the page itself.
-fn elf() -> Vec<u8> {
+/// A page as an executable file, made once.
+#[derive(Debug)]
+pub(crate) struct Executable(OnceLock<OwnedFd>);
+
+impl Executable {
+    pub(crate) const fn new() -> Executable {
+        Executable(OnceLock::new())
+    }
+
+    /// The file, sealed.
+    pub(crate) fn file(&self, page: &Page) -> io::Result<&OwnedFd> {
+        if let Some(file) = self.0.get() {
+            return Ok(file);
+        }
+        let bytes = elf(page);
+        let file = sys::memfd(c"vcpu-stub", bytes.len() as u64)?;
+        rustix::io::pwrite(&file, &bytes, 0)?;
+        sys::seal_content(&file)?;
+        let file = sys::reopen_read_only(&file)?;
+        Ok(self.0.get_or_init(|| file))
+    }
+}
+
+/// A page as the only segment of an ELF file; the second page of the file is the page itself.
+fn elf(page: &Page) -> Vec<u8> {
     const HEADER_SIZE: u16 = 64;
     const PROGRAM_HEADER_SIZE: u16 = 56;
-    let begin = &raw const vcpu_stub_page;
     // SAFETY: both labels delimit the same read-only bytes of this program.
     let code =
-        unsafe { std::slice::from_raw_parts(begin, (&raw const vcpu_stub_end).offset_from_unsigned(begin)) };
+        unsafe { std::slice::from_raw_parts(page.begin, page.end.offset_from_unsigned(page.begin)) };
     let mut file = Vec::with_capacity(2 * PAGE_SIZE as usize);
     file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     let half = |file: &mut Vec<u8>, values: &[u16]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
@@ -150,7 +182,7 @@ fn elf() -> Vec<u8> {
     let long = |file: &mut Vec<u8>, values: &[u64]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));
     half(&mut file, &[object::elf::ET_EXEC.0, object::elf::EM_X86_64.0]);
     word(&mut file, &[1]);
-    long(&mut file, &[start(), HEADER_SIZE.into(), 0]);
+    long(&mut file, &[page.start, HEADER_SIZE.into(), 0]);
     word(&mut file, &[0]);
     half(&mut file, &[HEADER_SIZE, PROGRAM_HEADER_SIZE, 2, 0, 0, 0]);
     word(&mut file, &[object::elf::PT_LOAD.0, object::elf::PF_R.0 | object::elf::PF_X.0]);
@@ -193,33 +225,33 @@ impl Script {
         self.steps.get(index).map_or("map the vCPU page", |(_, purpose)| purpose)
     }
 
-    /// Writes the script, and behind it the filter with its descriptor, as the page's content. Adds the
-    /// step that sets the filter.
+    /// The script as bytes. They end below [`SCRIPT_SIZE_MAX`].
     ///
     /// # Panics
     ///
-    /// If it does not fit into the page.
-    pub(crate) fn page(&mut self, filter: &[libc::sock_filter]) -> Vec<u8> {
-        let set_filter = self.steps.len();
-        self.add("set the system call filter", libc::SYS_seccomp, [0; 6]);
-        let descriptor = (self.steps.len() + 1) * STEP;
-        let program = descriptor + 16;
-        let arguments = [libc::SECCOMP_SET_MODE_FILTER.into(), 0, VCPU_PAGE + descriptor as u64];
-        self.steps[set_filter].0[1..4].copy_from_slice(&arguments);
+    /// If it is too long.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let words = self.steps.iter().flat_map(|(step, _)| step);
-        let mut page: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-        page.extend(DONE.to_le_bytes());
-        page.resize(descriptor, 0);
-        page.extend((filter.len() as u64).to_le_bytes());
-        page.extend((VCPU_PAGE + program as u64).to_le_bytes());
-        for step in filter {
-            page.extend(step.code.to_le_bytes());
-            page.extend([step.jt, step.jf]);
-            page.extend(step.k.to_le_bytes());
-        }
-        assert!(page.len() <= PAGE_SIZE as usize, "the script of {} bytes does not fit", page.len());
-        page
+        let mut bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        bytes.extend(DONE.to_le_bytes());
+        assert!(bytes.len() <= SCRIPT_SIZE_MAX, "the script of {} bytes does not fit", bytes.len());
+        bytes
     }
+}
+
+/// Most bytes of a script; behind it in the vCPU page a backend may have something of its own.
+pub(crate) const SCRIPT_SIZE_MAX: usize = 0xf00;
+
+/// A filter as the system wants it, to lie at the guest address `at`: a descriptor, then the program.
+pub(crate) fn filter_bytes(filter: &[libc::sock_filter], at: u64) -> Vec<u8> {
+    let mut bytes = (filter.len() as u64).to_le_bytes().to_vec();
+    bytes.extend((at + 16).to_le_bytes());
+    for step in filter {
+        bytes.extend(step.code.to_le_bytes());
+        bytes.extend([step.jt, step.jf]);
+        bytes.extend(step.k.to_le_bytes());
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -242,10 +274,9 @@ mod tests {
     #[test]
     fn the_largest_script_fits_into_the_page() {
         let mut script = Script::default();
-        for _ in 0..2 * crate::image::SEGMENTS_MAX + 1 + 12 {
+        for _ in 0..2 * crate::image::SEGMENTS_MAX + 1 + 24 {
             script.add("do something", 0, [0; 6]);
         }
-        let page = script.page(&filter::program(0x20_0000..0x40_0000, 0, 0));
-        assert!(page.len() <= PAGE_SIZE as usize);
+        script.bytes();
     }
 }

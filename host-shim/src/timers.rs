@@ -169,6 +169,7 @@ impl Timers {
         {
             let mut wishes = self.shared.wishes();
             wishes.limit = Some(limit);
+            self.shared.events.set_limit(limit);
             self.shared.arm(&wishes)?;
         }
         self.ensure_thread()
@@ -213,6 +214,7 @@ impl Timers {
             let shared = self.shared.clone();
             let name = "vcpu-timers".to_owned();
             self.thread = Some(std::thread::Builder::new().name(name).spawn(move || shared.serve())?);
+            self.shared.events.set_watched();
         }
         Ok(())
     }

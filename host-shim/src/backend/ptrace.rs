@@ -10,7 +10,7 @@
 //! The gate does not use the segmentation fault, because a stop without a signal costs two thirds of
 //! one with (`vcpu bench call` shows both). No signal is ever delivered to the process.
 
-use super::{Backend, Exception, Pace, Request, Stop};
+use super::{Backend, Exception, Pace, Request, Stop, code};
 use crate::memory::GuestMemory;
 use crate::process::{self, Process};
 use crate::registers::Registers;
@@ -22,14 +22,6 @@ use std::ops::Range;
 use vcpu_abi::call::Access;
 use vcpu_abi::cause::Cause;
 use vcpu_abi::layout::{TRAP_INSTRUCTION, TRAP_PAGE};
-
-/// Codes in `siginfo_t` that the kernel gives to its own signals.
-mod code {
-    pub(super) const SI_KERNEL: i32 = 0x80;
-    pub(super) const BUS_ADRALN: i32 = 1;
-    pub(super) const FPE_INTDIV: i32 = 1;
-    pub(super) const FPE_INTOVF: i32 = 2;
-}
 
 /// A guest that is traced by this thread.
 #[derive(Debug)]
@@ -61,11 +53,6 @@ impl Ptrace {
             call: CallBy::Gate,
             ended: None,
         }
-    }
-
-    /// The guest's process.
-    pub fn pid(&self) -> i32 {
-        self.process.pid
     }
 
     /// Carries out a request. A process that was killed meanwhile cannot, and `wait` will tell.
@@ -230,6 +217,10 @@ impl Ptrace {
 }
 
 impl Backend for Ptrace {
+    fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
     fn run(&mut self, pace: Pace, memory: &GuestMemory) -> Result<Stop, Error> {
         let request = match pace {
             Pace::Full => libc::PTRACE_CONT,

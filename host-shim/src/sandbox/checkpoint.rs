@@ -14,7 +14,6 @@
 
 use super::Sandbox;
 use crate::Error;
-use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::memory::{self, GuestMemory};
 use crate::registers::Registers;

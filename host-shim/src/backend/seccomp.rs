@@ -1,0 +1,448 @@
+//! The `seccomp` backend: a process that nobody traces, its own signal handlers, and shared memory.
+//!
+//! | what the guest does | what happens in its process | what the host hears |
+//! |---|---|---|
+//! | calls the gate | the gate publishes the request and waits | call |
+//! | stores to the trap page | `SIGSEGV`: the handler does the same | call |
+//! | anything not permitted | a signal of the kernel's own: the handler performs the upcall | nothing |
+//! | the same while it takes no exceptions | the handler publishes that | exception |
+//! | is kicked | `SIGURG`: the handler performs the upcall, or leaves the event pending | nothing |
+//!
+//! `code` is what runs in that process, `slot` the memory through which both speak. A guest that does not
+//! answer costs its host nothing but a deadline: nothing here waits for one without end, but for its next
+//! request, which the time limit ends.
+
+pub(crate) mod code;
+pub(crate) mod slot;
+
+use super::{Backend, Exception, Pace, Request, Stop};
+use crate::events::Events;
+use crate::memory::GuestMemory;
+use crate::process::{self, MachinePages, Process};
+use crate::registers::{GeneralFrame, Registers};
+use crate::upcall::{Delivery, Interruption};
+use crate::{Error, sys};
+use rustix::io::Errno;
+use rustix::thread::futex;
+use slot::{Answer, DOUBLE_FAULT, GATE_CALL, PROTECTED, STOPPED, TRAP_CALL, TRAP_FLAG};
+use std::arch::x86_64::_rdtsc;
+use std::hint;
+use std::io;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use vcpu_abi::call::Access;
+use vcpu_abi::cause::Cause;
+use vcpu_abi::page::VcpuPage;
+
+/// How long, in ns, a guest may take to do what its machine asks of it. It is long: on a busy machine a
+/// process waits for its turn.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// How long either side spins at most: about what it costs to wake somebody on another core, so that at
+/// worst twice the time is spent that sleeping would have cost.
+const SPIN_TIME: Duration = Duration::from_micros(50);
+
+/// A guest that runs without a tracer.
+#[derive(Debug)]
+pub struct Seccomp {
+    process: Process,
+    pages: Arc<MachinePages>,
+    events: Arc<Events>,
+    at: At,
+    /// The last request that was seen.
+    seen: u32,
+    /// What the guest shall do beside taking its answer.
+    also: Answer,
+    answer: i64,
+    budget: Budget,
+}
+
+/// Where the guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// It runs.
+    Running,
+    /// In the gate, waiting for its answer.
+    Gate,
+    /// In its handler, waiting for the answer to a call by the trap page. Its registers lie here.
+    TrapPage(*mut GeneralFrame),
+    /// In its handler. Its registers lie here, and may be changed. Whether it is in a call by the gate that
+    /// waits for its answer.
+    Stopped(*mut GeneralFrame, bool),
+}
+
+/// What came of waiting for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    /// There is a request of this kind.
+    Request(u32),
+    /// None: the guest's time is over, or its process has ended.
+    Over,
+    /// None in the time there was.
+    TimedOut,
+}
+
+/// How long to spin, which depends on whether it paid.
+///
+/// The host spins after an answer as long as that has lately led to the next request. The guest spins if
+/// its last call was answered within the time. Where both share a core nobody ever spins.
+#[derive(Debug)]
+struct Budget {
+    /// Most looks at a word; 0 where spinning cannot pay.
+    most: u32,
+    now: u32,
+    /// The time-stamp counter when the last request was seen.
+    began: u64,
+    /// Ticks of the counter that are spun at most.
+    ticks: u64,
+}
+
+impl Budget {
+    fn new(pays: bool) -> Budget {
+        let (most, ticks) = if pays { calibrate() } else { (0, 0) };
+        Budget { most, now: most, began: 0, ticks }
+    }
+
+    /// A request was seen while spinning, or was not.
+    fn paid(&mut self, paid: bool) {
+        let least = self.most / 64;
+        self.now = if paid { self.now.saturating_mul(2).min(self.most) } else { (self.now / 2).max(least) };
+    }
+}
+
+/// Looks and ticks in [`SPIN_TIME`]; measured once.
+fn calibrate() -> (u32, u64) {
+    static RESULT: OnceLock<(u32, u64)> = OnceLock::new();
+    const LOOKS: u32 = 500;
+    *RESULT.get_or_init(|| {
+        let (begin, counter) = (Instant::now(), counter());
+        (0..LOOKS).for_each(|_| hint::spin_loop());
+        let time = begin.elapsed().as_nanos().max(1) as u64;
+        let ticks = self::counter().saturating_sub(counter);
+        let wanted = SPIN_TIME.as_nanos() as u64;
+        let looks = (wanted * u64::from(LOOKS) / time).clamp(1, 1_000_000);
+        (looks as u32, ticks * wanted / time)
+    })
+}
+
+fn counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction.
+    unsafe { _rdtsc() }
+}
+
+impl Seccomp {
+    /// Takes over a process that has just been started, and points it at `entry`. `spins` says whether
+    /// guest and host may run at the same time.
+    pub(crate) fn new(
+        process: Process,
+        pages: Arc<MachinePages>,
+        events: Arc<Events>,
+        entry: u64,
+        spins: bool,
+    ) -> Result<Seccomp, Error> {
+        let seen = pages.slot().request.load(SeqCst) & !1;
+        let frame = pages.on_stack(pages.slot().registers.load(Relaxed)).ok_or(Error::Unresponsive)?;
+        let budget = Budget::new(spins);
+        pages.reply().spin.store(budget.most, Relaxed);
+        let (at, also) = (At::Stopped(frame, false), Answer::empty());
+        let mut this = Seccomp { process, pages, events, at, seen, also, answer: 0, budget };
+        this.set_registers(Registers::start(entry))?;
+        Ok(this)
+    }
+
+    /// Answers the last request, and lets the guest continue.
+    fn reply(&mut self, value: i64, answer: Answer) {
+        let reply = self.pages.reply();
+        reply.value.store(value as u64, Relaxed);
+        reply.flags.store(answer.bits(), Relaxed);
+        if self.budget.most != 0 {
+            let quick = counter().saturating_sub(self.budget.began) < self.budget.ticks;
+            let spin = if quick { self.budget.most } else { 0 };
+            // Seldom changes, and the guest reads it.
+            if reply.spin.load(Relaxed) != spin {
+                reply.spin.store(spin, Relaxed);
+            }
+        }
+        // Published before the question whether somebody sleeps.
+        reply.reply.swap(self.seen, SeqCst);
+        if self.pages.slot().guest_waits.load(SeqCst) != 0 {
+            let _ = futex::wake(&reply.reply, futex::Flags::empty(), 1);
+        }
+    }
+
+    /// The kind of the next request, if it has come.
+    fn look(&mut self) -> Option<u32> {
+        let slot = self.pages.slot();
+        let request = slot.request.load(SeqCst) & !1;
+        if request == self.seen {
+            return None;
+        }
+        self.seen = request;
+        Some(slot.kind.load(Relaxed))
+    }
+
+    /// Spins for a request.
+    fn spin(&mut self) -> Option<u32> {
+        for _ in 0..self.budget.now {
+            if let Some(kind) = self.look() {
+                self.budget.began = counter();
+                self.budget.paid(true);
+                return Some(kind);
+            }
+            hint::spin_loop();
+        }
+        self.budget.paid(false);
+        None
+    }
+
+    /// Sleeps until there is a request, or the monotonic clock has reached `deadline` in ns, or there will
+    /// be none.
+    fn sleep(&mut self, deadline: Option<u64>) -> Waited {
+        let pages = self.pages.clone();
+        let (word, waits) = (&pages.slot().request, &pages.reply().host_waits.0);
+        let deadline = deadline.map(sys::timespec);
+        waits.store(1, SeqCst);
+        let waited = loop {
+            // The lowest bit is the host's own: it was disturbed. From here on it can be again.
+            word.fetch_and(!1, SeqCst);
+            if let Some(kind) = self.look() {
+                self.budget.began = counter();
+                break Waited::Request(kind);
+            }
+            if self.events.over() {
+                break Waited::Over;
+            }
+            let (shared, any) = (futex::Flags::empty(), NonZeroU32::MAX);
+            if futex::wait_bitset(word, shared, self.seen, deadline.as_ref(), any) == Err(Errno::TIMEDOUT) {
+                break Waited::TimedOut;
+            }
+        };
+        waits.store(0, SeqCst);
+        waited
+    }
+
+    /// Waits for what the guest was asked to do.
+    fn wait_for(&mut self, kind: u32) -> Result<(), Error> {
+        let deadline = sys::monotonic().saturating_add(PATIENCE);
+        loop {
+            let waited = match self.spin() {
+                Some(kind) => Waited::Request(kind),
+                None => self.sleep_on(deadline),
+            };
+            match waited {
+                Waited::Request(came) if came == kind => return Ok(()),
+                Waited::Request(_) if sys::monotonic() < deadline => {}
+                _ => return Err(Error::Unresponsive),
+            }
+        }
+    }
+
+    /// Sleeps for a request, though the guest's time may be over: it is asked for its last words.
+    fn sleep_on(&mut self, deadline: u64) -> Waited {
+        const SLICE: u64 = 1_000_000;
+        loop {
+            let now = sys::monotonic();
+            match self.sleep(Some(deadline.min(now + SLICE))) {
+                Waited::Over if self.events.is_gone() => return Waited::Over,
+                Waited::Over => std::thread::yield_now(),
+                Waited::TimedOut if now < deadline => {}
+                waited => return waited,
+            }
+            if now >= deadline {
+                return Waited::TimedOut;
+            }
+        }
+    }
+
+    /// Makes of a request what it means.
+    fn classify(&mut self, kind: u32, pace: Pace) -> Option<Stop> {
+        let slot = self.pages.slot();
+        let number = slot.number.load(Relaxed);
+        let arguments = slot.arguments.each_ref().map(|word| word.load(Relaxed));
+        let call = Stop::Call(Request { number, arguments });
+        let frame = self.pages.on_stack::<GeneralFrame>(slot.registers.load(Relaxed));
+        Some(match (kind, frame) {
+            // When it is stepped it stops behind the instruction, too.
+            (GATE_CALL, _) if pace == Pace::Step => return None,
+            (TRAP_CALL, Some(frame)) => {
+                self.at = At::TrapPage(frame);
+                call
+            }
+            (STOPPED, Some(frame)) => {
+                let mut registers = Registers::of_frame(frame);
+                registers.raw.eflags &= !u64::from(TRAP_FLAG);
+                registers.write_frame(frame);
+                let calls = code::unanswered().contains(&registers.raw.rip);
+                self.at = At::Stopped(frame, calls);
+                match pace {
+                    _ if calls => call,
+                    Pace::Step => Stop::Stepped,
+                    Pace::Full => Stop::Kick,
+                }
+            }
+            (DOUBLE_FAULT, Some(frame)) => {
+                self.at = At::Stopped(frame, false);
+                let cause = Cause::from_number(number).unwrap_or(Cause::GeneralProtection);
+                let [address, error_code, ..] = arguments;
+                Stop::Exception(Exception { cause, address, error_code: error_code as u32 })
+            }
+            // A call, or the guest has written something there itself: then it is no call that exists.
+            _ => {
+                self.at = At::Gate;
+                if kind == GATE_CALL { call } else { Stop::Call(Request { number: u32::MAX, arguments }) }
+            }
+        })
+    }
+
+    /// Where the registers lie, once the guest has stopped so that they lie somewhere.
+    fn frame(&mut self) -> Result<*mut GeneralFrame, Error> {
+        match self.at {
+            At::Stopped(frame, _) | At::TrapPage(frame) => return Ok(frame),
+            At::Gate => {
+                self.reply(0, Answer::STOP);
+                self.wait_for(STOPPED)?;
+                let frame = self.stopped_frame()?;
+                let mut registers = Registers::of_frame(frame);
+                // Behind its wait: what it has left to do is to take the answer.
+                registers.raw.rip = code::look();
+                registers.write_frame(frame);
+                self.at = At::Stopped(frame, true);
+            }
+            At::Running => {
+                self.pages.reply().stop_wanted.store(1, SeqCst);
+                self.events.kick_guest();
+                let waited = self.wait_for(STOPPED);
+                self.pages.reply().stop_wanted.store(0, SeqCst);
+                waited?;
+                self.at = At::Stopped(self.stopped_frame()?, false);
+            }
+        }
+        self.frame()
+    }
+
+    fn stopped_frame(&self) -> Result<*mut GeneralFrame, Error> {
+        self.pages.on_stack(self.pages.slot().registers.load(Relaxed)).ok_or(Error::Unresponsive)
+    }
+
+    /// Lets the guest go on from where it is.
+    fn resume(&mut self, pace: Pace) -> Result<(), Error> {
+        if self.at == At::Running {
+            return Ok(());
+        }
+        let step = if pace == Pace::Step { TRAP_FLAG } else { 0 };
+        if step != 0 || self.pages.reply().step.load(Relaxed) != 0 {
+            let frame = self.frame()?;
+            self.pages.reply().step.store(step, SeqCst);
+            let mut registers = Registers::of_frame(frame);
+            registers.raw.eflags |= u64::from(step);
+            registers.write_frame(frame);
+        }
+        let also = std::mem::take(&mut self.also);
+        if matches!(self.at, At::Stopped(..)) && also.contains(Answer::EVENT) {
+            // It comes as soon as the handler has returned, as it would have come without the stop.
+            self.events.kick_guest();
+            self.reply(0, Answer::empty());
+        } else {
+            self.reply(self.answer, also);
+        }
+        self.at = At::Running;
+        Ok(())
+    }
+
+    /// How the process ended.
+    fn killed(&self) -> Result<Stop, Error> {
+        let status =
+            self.process.wait().map_err(|error| Error::system("wait for the guest's process", error))?;
+        if libc::WIFSIGNALED(status) {
+            return Ok(Stop::Killed(libc::WTERMSIG(status)));
+        }
+        let error = io::Error::other(format!("it ended by itself with status {status:#x}"));
+        Err(Error::system("keep the guest's process", error))
+    }
+}
+
+impl Backend for Seccomp {
+    fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    fn run(&mut self, pace: Pace, _memory: &GuestMemory) -> Result<Stop, Error> {
+        self.resume(pace)?;
+        loop {
+            let waited = match self.spin() {
+                Some(kind) => Waited::Request(kind),
+                None if !self.events.is_watched() => return Ok(Stop::Idle),
+                None => self.sleep(self.events.limit()),
+            };
+            match waited {
+                Waited::Request(kind) => {
+                    if let Some(stop) = self.classify(kind, pace) {
+                        return Ok(stop);
+                    }
+                }
+                Waited::Over if self.events.is_gone() => return self.killed(),
+                Waited::Over => return Ok(Stop::Kick),
+                Waited::TimedOut => {
+                    self.events.end_time();
+                    return Ok(Stop::Kick);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, value: i64) -> Result<(), Error> {
+        self.answer = value;
+        if let At::Stopped(frame, true) = self.at {
+            let mut registers = Registers::of_frame(frame);
+            (registers.raw.rax, registers.raw.rip) = (value as u64, code::look());
+            registers.write_frame(frame);
+            self.at = At::Stopped(frame, false);
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self, _page: &VcpuPage, interruption: Interruption) -> Result<Delivery, Error> {
+        Ok(match interruption {
+            // Its process knows by itself whether it is ready.
+            Interruption::Event => {
+                if self.at == At::Running {
+                    self.events.kick_guest();
+                } else {
+                    self.also |= Answer::EVENT;
+                }
+                Delivery::Deferred
+            }
+            // It was not.
+            Interruption::Exception(exception) => Delivery::DoubleFault(exception),
+        })
+    }
+
+    fn registers(&mut self) -> Result<Registers, Error> {
+        Ok(Registers::of_frame(self.frame()?))
+    }
+
+    fn set_registers(&mut self, registers: Registers) -> Result<(), Error> {
+        registers.write_frame(self.frame()?);
+        Ok(())
+    }
+
+    fn protect(&mut self, pages: Range<u64>, access: Access) -> Result<bool, Error> {
+        if self.at == At::Running {
+            self.frame()?;
+        }
+        let arguments = [pages.start, pages.end - pages.start, process::protection(access)];
+        for (word, argument) in self.pages.reply().protect.iter().zip(arguments) {
+            word.store(argument, Relaxed);
+        }
+        self.reply(0, Answer::PROTECT);
+        // A guest that does something else instead has not had its pages changed.
+        match self.wait_for(PROTECTED) {
+            Ok(()) => Ok(self.pages.slot().arguments[0].load(Relaxed) == 0),
+            Err(Error::Unresponsive) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The call slot: how a request gets to the host and its answer back, in memory that both have.
+//!
+//! What the guest writes lies in the vCPU page and may hold anything. What the host writes lies in a page
+//! of its own that the guest can only read, so an answer is an answer and a sleeping host is woken.
+//!
+//! A side that waits spins for its budget, then says that it sleeps, looks once more, and sleeps on the
+//! other's word. The other changes its word first and then looks whether somebody sleeps.
+
+use bitflags::bitflags;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
+use vcpu_abi::page::VcpuPage;
+
+/// What the guest's side writes.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct CallSlot {
+    /// Changes with every request; even, unless the host disturbs itself by setting the lowest bit.
+    pub(crate) request: AtomicU32,
+    /// What kind of request, as below.
+    pub(crate) kind: AtomicU32,
+    /// Number of a call, or cause of a double fault.
+    pub(crate) number: AtomicU32,
+    /// Whether the guest sleeps until the reply changes.
+    pub(crate) guest_waits: AtomicU32,
+    /// The arguments of a call; address and error code of a double fault; result of `mprotect`.
+    pub(crate) arguments: [AtomicU64; 4],
+    /// Guest address of the registers in the signal frame, if there is one.
+    pub(crate) registers: AtomicU64,
+}
+
+/// What the host's side writes.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The request that was answered last.
+    pub(crate) reply: AtomicU32,
+    /// [`Answer`].
+    pub(crate) flags: AtomicU32,
+    /// The answer of a call.
+    pub(crate) value: AtomicU64,
+    /// Arguments of `mprotect`.
+    pub(crate) protect: [AtomicU64; 3],
+    /// How often the guest looks for a reply before it sleeps.
+    pub(crate) spin: AtomicU32,
+    /// Whether the guest shall stop when it is kicked.
+    pub(crate) stop_wanted: AtomicU32,
+    /// [`TRAP_FLAG`] while the host steps through the guest, or 0.
+    pub(crate) step: AtomicU32,
+    reserved: AtomicU32,
+    /// Whether the host sleeps until the request changes. On a line of its own, which the guest reads
+    /// with each request and the host seldom writes.
+    pub(crate) host_waits: HostWaits,
+}
+
+/// A word with a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct HostWaits(pub(crate) AtomicU32);
+
+bitflags! {
+    /// What the guest shall do beside taking the answer.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Answer: u32 {
+        /// An event came meanwhile: set the sticky flag.
+        const EVENT = 1 << 0;
+        /// Change the access of pages and say how that went. No answer yet.
+        const PROTECT = 1 << 1;
+        /// Stop, so that the host gets all registers. No answer yet.
+        const STOP = 1 << 2;
+    }
+}
+
+/// A call by the gate.
+pub(crate) const GATE_CALL: u32 = 1;
+/// A call by the trap page.
+pub(crate) const TRAP_CALL: u32 = 2;
+/// The access of pages was changed.
+pub(crate) const PROTECTED: u32 = 3;
+/// The guest has stopped.
+pub(crate) const STOPPED: u32 = 4;
+/// An exception came while the guest took none.
+pub(crate) const DOUBLE_FAULT: u32 = 5;
+
+/// The trap flag in `rflags`.
+pub(crate) const TRAP_FLAG: u32 = 1 << 8;
+
+/// Guest address of the slot.
+pub(crate) const SLOT_AT: u64 = VCPU_PAGE + PAGE_SIZE - size_of::<CallSlot>() as u64;
+/// Guest address of the area that this backend adds: first the host's page, then the stack of handlers.
+pub(crate) const AREA_AT: u64 = 0x18_0000;
+/// Guest address of the host's page.
+pub(crate) const REPLY_AT: u64 = AREA_AT;
+/// Guest address of the stack on which handlers run.
+pub(crate) const STACK_AT: u64 = AREA_AT + PAGE_SIZE;
+/// Bytes of that stack: a frame with the extended state of any processor, and room.
+pub(crate) const STACK_SIZE: u64 = 8 * PAGE_SIZE;
+/// Bytes of the whole area.
+pub(crate) const AREA_SIZE: u64 = PAGE_SIZE + STACK_SIZE;
+
+/// Guest address of the word that changes with every request.
+pub(crate) const REQUEST: usize = SLOT_AT as usize + offset_of!(CallSlot, request);
+/// Guest address of the word that changes with every reply.
+pub(crate) const REPLY: usize = REPLY_AT as usize + offset_of!(Reply, reply);
+
+const _: () = {
+    assert!(SLOT_AT >= VCPU_PAGE + size_of::<VcpuPage>() as u64);
+    assert!(AREA_AT >= INFO_PAGE + INFO_SIZE_MAX && AREA_AT + AREA_SIZE <= RAM_BASE);
+    assert!(size_of::<Reply>() <= PAGE_SIZE as usize);
+};
