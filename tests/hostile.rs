@@ -59,7 +59,9 @@ fn a_jump_to_any_byte_of_the_gate_does_no_harm(backend: BackendKind) {
 }
 
 /// The guest is let go after its first call, as if `ptrace` were lost: then nobody catches what it does.
-fn without_its_tracer_a_system_call_ends_the_guest(backend: BackendKind) {
+#[test]
+fn without_its_tracer_a_system_call_ends_the_guest() {
+    let backend = BackendKind::Ptrace;
     // By each instruction in the gate page, and by the program's own.
     for site in ["0", "1", "2", "999"] {
         let output = tempfile::tempfile().unwrap();
@@ -233,7 +235,7 @@ fn changes_of_rights_without_end_harm_nobody(backend: BackendKind) {
 fn output_that_nobody_reads_costs_the_host_nothing(backend: BackendKind) {
     const MEBIBYTES: usize = 256;
     const GROWTH_MAX: u64 = 8 << 20;
-    let test = "output_that_nobody_reads_costs_the_host_nothing::ptrace";
+    let test = &again::test("output_that_nobody_reads_costs_the_host_nothing", backend);
     if again::is_other() {
         // The guest's own memory does not count, so it is touched before.
         let mut live = attack("flood", backend).arguments([MEBIBYTES.to_string()]).start();
@@ -269,7 +271,6 @@ on_every_backend!(
     no_system_call_is_carried_out,
     the_gates_system_calls_serve_nobody_else,
     a_jump_to_any_byte_of_the_gate_does_no_harm,
-    without_its_tracer_a_system_call_ends_the_guest,
     garbage_in_the_vcpu_page_ends_the_guest_and_not_the_host,
     damaged_debug_information_does_no_harm,
     an_entry_vector_that_leads_nowhere_is_a_double_fault,

@@ -50,7 +50,7 @@ fn write(file: &mut File, sections: Sections, sparse: u64) {
 /// Makes a report of such an image in a process of its own, and checks what that took.
 fn explode(test: &str, backend: BackendKind, make: fn() -> Sections, sparse: u64, check: fn(&Report)) {
     if !again::is_other() {
-        again::run(&format!("{test}::ptrace"));
+        again::run(&again::test(test, backend));
         return;
     }
     let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -295,9 +295,7 @@ mod tests {
         });
         if sites.gate.is_some_and(|gate| call(GATE_NUMBER.into(), gate)) {
             libc::SECCOMP_RET_TRACE
-        } else if own
-            || call(libc::SYS_mprotect, PROTECT_END) && inside && [0, 1, 3, 5].contains(&access)
-        {
+        } else if own || call(libc::SYS_mprotect, PROTECT_END) && inside && [0, 1, 3, 5].contains(&access) {
             libc::SECCOMP_RET_ALLOW
         } else {
             libc::SECCOMP_RET_TRAP

@@ -321,15 +321,8 @@ pub(crate) fn start_alone(
 const START_LOOK: u64 = 5_000_000;
 
 /// The signals that a process without a tracer handles. All others are blocked.
-const HANDLED: [c_int; 7] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGILL,
-    libc::SIGFPE,
-    libc::SIGTRAP,
-    libc::SIGSYS,
-    libc::SIGURG,
-];
+const HANDLED: [c_int; 7] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS, libc::SIGURG];
 
 /// Bytes from a script's last step but one to what lies behind the script.
 const FILTER_STEP: u64 = 64;

@@ -151,7 +151,8 @@ impl<'i> Sandbox<'i> {
         let backend: Box<dyn Backend> = if is_traced {
             Box::new(Ptrace::new(process, entry))
         } else {
-            let spins = pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
+            let spins =
+                pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
             Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
         };
         Ok(Sandbox {

@@ -173,8 +173,7 @@ fn elf(page: &Page) -> Vec<u8> {
     const HEADER_SIZE: u16 = 64;
     const PROGRAM_HEADER_SIZE: u16 = 56;
     // SAFETY: both labels delimit the same read-only bytes of this program.
-    let code =
-        unsafe { std::slice::from_raw_parts(page.begin, page.end.offset_from_unsigned(page.begin)) };
+    let code = unsafe { std::slice::from_raw_parts(page.begin, page.end.offset_from_unsigned(page.begin)) };
     let mut file = Vec::with_capacity(2 * PAGE_SIZE as usize);
     file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     let half = |file: &mut Vec<u8>, values: &[u16]| file.extend(values.iter().flat_map(|v| v.to_le_bytes()));

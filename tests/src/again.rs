@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+use crate::{BackendKind, name_of};
 use std::process::{Child, Command, Stdio};
 
 /// Set in the other process.
@@ -24,6 +25,11 @@ const VARIABLE: &str = "VCPU_TESTS_OTHER_PROCESS";
 /// Whether this is the other process.
 pub fn is_other() -> bool {
     std::env::var_os(VARIABLE).is_some()
+}
+
+/// The full name of a function's test for a backend.
+pub fn test(function: &str, backend: BackendKind) -> String {
+    format!("{function}::{}", name_of(backend))
 }
 
 /// Starts the other process for the test with this full name. Its standard input and output are pipes;

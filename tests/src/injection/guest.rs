@@ -1,6 +1,7 @@
 //! A guest that is stepped, and set back with what it has written.
 
 use super::{Event, PATIENCE, Scenario};
+use crate::BackendKind;
 use rustix::fs::{MemfdFlags, SeekFrom};
 use std::os::fd::OwnedFd;
 use vcpu_abi::call::Call;
@@ -54,6 +55,7 @@ impl<'i> Guest<'i> {
             clock: ClockMode::Virtual,
             time_limit: Some(PATIENCE),
             streams: Some(streams),
+            backend: BackendKind::Ptrace,
             ..Config::default()
         };
         Ok(Guest { sandbox: Sandbox::start(image, config)?, output, errors })

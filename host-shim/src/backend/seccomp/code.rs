@@ -584,14 +584,7 @@ mod tests {
         let at = [REG_RIP, REG_EFL, REG_CSGSFS, REG_ERR, REG_TRAPNO, REG_CR2].map(|index| 8 * index as usize);
         assert_eq!(
             at,
-            [
-                frame::RIP,
-                frame::FLAGS,
-                frame::SEGMENTS,
-                frame::ERROR,
-                frame::ERROR + 8,
-                frame::ADDRESS
-            ]
+            [frame::RIP, frame::FLAGS, frame::SEGMENTS, frame::ERROR, frame::ERROR + 8, frame::ADDRESS]
         );
     }
 }
