@@ -103,6 +103,20 @@ impl Display for Report {
     }
 }
 
+/// The outcome for a guest whose process has ended by a signal.
+pub(crate) fn killed(signal: i32) -> Outcome {
+    let report = |sentence| Report { sentence, registers: None, backtrace: Vec::new() };
+    if signal == libc::SIGKILL {
+        let sentence = "the guest's process was killed from outside, or for lack of memory, by signal 9";
+        return Outcome::Killed(report(sentence.to_owned()));
+    }
+    // No other signal gets through, unless the guest has blocked those that its handlers need, or has
+    // taken their stack away.
+    Outcome::Faulted(report(format!(
+        "the guest has disabled the handling of its own faults, and ended by signal {signal}"
+    )))
+}
+
 /// The sentence for an exception while the guest took none.
 pub(crate) fn double_fault(exception: Exception, registers: &Registers) -> String {
     format!("double fault: {}, while the guest took no exceptions", describe(exception, registers))

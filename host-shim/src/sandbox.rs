@@ -253,12 +253,7 @@ impl<'i> Sandbox<'i> {
                 Flow::End(outcome) => Some(outcome),
             },
             Stop::Exception(exception) => self.interrupt(Interruption::Exception(exception))?,
-            Stop::Killed(signal) => {
-                let sentence = format!(
-                    "the guest's process was killed from outside, or for lack of memory, by signal {signal}"
-                );
-                Some(Outcome::Killed(Report { sentence, registers: None, backtrace: Vec::new() }))
-            }
+            Stop::Killed(signal) => Some(report::killed(signal)),
         };
         Ok(outcome.and_then(|outcome| self.end(outcome)))
     }

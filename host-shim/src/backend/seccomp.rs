@@ -39,7 +39,7 @@ use vcpu_abi::page::VcpuPage;
 
 /// How long, in ns, a guest may take to do what its machine asks of it. It is long: on a busy machine a
 /// process waits for its turn.
-const PATIENCE: u64 = 2_000_000_000;
+const PATIENCE: u64 = 500_000_000;
 
 /// How long either side spins at most: about what it costs to wake somebody on another core, so that at
 /// worst twice the time is spent that sleeping would have cost.

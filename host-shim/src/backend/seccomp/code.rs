@@ -57,19 +57,21 @@ global_asm!(
     "mov dword ptr [{kind}], {gate_call}",
     "lea r9, [rip + vcpu_fast_look]",
     // Exchange: publishes the request in the call slot, waits for the answer, continues at r9 with the
-    // answer in rax. Changes rcx, rdx, rdi, rsi, r8, r10, r11. Requests are numbered by even numbers.
+    // answer in rax. Changes rcx, rdx, rdi, rsi, r8, r10, r11. Requests are numbered by even numbers, and
+    // the wait ends when the last one was answered, whoever made it: to jump into it is to return.
     "10:",
-    "mov r8d, [{request}]",
-    "or r8d, 1",
-    "add r8d, 1",
-    "mov eax, r8d",
+    "mov eax, [{request}]",
+    "or eax, 1",
+    "add eax, 1",
     // Publishes, and orders that before the question whether the host sleeps.
     "xchg [{request}], eax",
     "vcpu_fast_published:",
     "cmp dword ptr [{host_waits}], 0",
     "jne 13f",
     "11: mov ecx, [{spin}]",
-    "12: cmp [{reply}], r8d",
+    "12: mov edx, [{request}]",
+    "and edx, -2",
+    "cmp [{reply}], edx",
     "je 16f",
     "sub ecx, 1",
     "jb 14f",
@@ -87,8 +89,10 @@ global_asm!(
     // It did not pay to spin any longer.
     "14: mov eax, 1",
     "xchg [{guest_waits}], eax",
-    "15: mov edx, [{reply}]",
-    "cmp edx, r8d",
+    "15: mov eax, [{request}]",
+    "and eax, -2",
+    "mov edx, [{reply}]",
+    "cmp edx, eax",
     "je 17f",
     "mov edi, {reply}",
     "xor esi, esi",
