@@ -120,9 +120,11 @@ unsafe extern "C" fn launch(registers: *const Registers, target: u64, scratch: u
 #[unsafe(naked)]
 unsafe extern "C" fn recovered() {
     naked_asm!(
-        "cld",
         "mov rsp, [rip + {stack_pointer}]",
         "add rsp, 8",
+        // The flags of ordinary code, whatever the target has loaded.
+        "push 2",
+        "popfq",
         "pop r15",
         "pop r14",
         "pop r13",

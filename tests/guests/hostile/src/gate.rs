@@ -94,7 +94,8 @@ fn is_right(ending: Ending, number: u64, at_gate: bool, at_protect: bool) -> boo
         Ending::Caught(Cause::Breakpoint) if at_protect && number == MPROTECT => true,
         // Or the answer to a request that nobody made, and no way back.
         Ending::Caught(Cause::PageFault) if at_protect && number == MPROTECT => true,
-        Ending::Caught(Cause::InvalidOpcode | Cause::Breakpoint) | Ending::Returned => {
+        // Whoever jumps into the middle of something may find no way back behind it.
+        Ending::Caught(Cause::InvalidOpcode | Cause::Breakpoint | Cause::PageFault) | Ending::Returned => {
             EXEMPT.contains(&number)
         }
         _ => false,
@@ -111,6 +112,8 @@ fn pause(text: &str) {
     println!("{text}");
     let mut line = [0];
     libvcpu::io::Read::read(&mut libvcpu::io::stdin(), &mut line).expect("the test answers");
+    // A jump into the middle of the gate can make the last call once more; that is not to be a wait.
+    call::null();
 }
 
 /// What an attack must not have changed inside.
@@ -205,6 +208,52 @@ pub(crate) fn bytes() {
     check();
     println!("{jumps} jumps");
     pause("after");
+}
+
+/// One byte of the page, with everything. There may be no way back: to jump into the handlers of signals
+/// is to make oneself any registers.
+pub(crate) fn byte(offset: u64) {
+    for number in WORST {
+        for arguments in harmful() {
+            jump_with(GATE + offset, number, arguments);
+        }
+    }
+}
+
+/// A return from a signal that never came, with a frame of its own making: all registers, no stack for
+/// signals, all signals blocked. Then it faults (0), or computes for ever (1).
+pub(crate) fn forge(then: u64) {
+    extern "C" fn fault() -> ! {
+        // SAFETY: raises an exception, which is the purpose.
+        unsafe { asm!("ud2", options(noreturn)) }
+    }
+    extern "C" fn compute() -> ! {
+        // SAFETY: does nothing for ever.
+        unsafe { asm!("2: jmp 2b", options(noreturn)) }
+    }
+    /// Words of a context: flags, link, the stack for signals (3), registers (23), then others, and the
+    /// set of blocked signals.
+    const WORDS: usize = 64;
+    /// Of the stack for signals: there is none.
+    const SS_DISABLE: u64 = 2;
+    let mut frame = [0u64; WORDS];
+    frame[3] = SS_DISABLE;
+    frame[5 + 15] = (&raw const frame) as u64;
+    frame[5 + 16] = if then == 0 { fault as *const () as u64 } else { compute as *const () as u64 };
+    frame[5 + 17] = 0x202;
+    frame[5 + 18] = 0x33 | 0x2b << 48;
+    // Behind the registers: a pointer to the extended state, of which there is none, and eight words.
+    frame[5 + 23 + 9] = u64::MAX;
+    // The last `mov eax, 15; syscall` in the page.
+    const RETURN: [u8; 7] = [0xb8, 15, 0, 0, 0, 0x0f, 0x05];
+    let Some(at) = page().windows(RETURN.len()).position(|bytes| bytes == RETURN) else {
+        println!("nothing returns from signals here");
+        return;
+    };
+    // SAFETY: the registers that the frame holds make it end as the test expects.
+    unsafe {
+        asm!("mov rsp, {0}", "jmp {1}", in(reg) frame.as_ptr(), in(reg) GATE + at as u64, options(noreturn))
+    }
 }
 
 /// Makes a call, and after it tries to end the process by a system call of its own: by its own instruction,
