@@ -84,9 +84,7 @@ fn a_jump_to_any_byte_of_the_gate_does_no_harm(backend: BackendKind) {
     let limit = |config: &mut Config| config.time_limit = Some(Duration::from_millis(50));
     for offset in 0..CODE {
         let ended = attack("gate-byte", backend).arguments([offset.to_string()]).with(limit).run();
-        let (outcome, fine) =
-            (&ended.outcome, !ended.outcome.report().is_some_and(|r| r.sentence.is_empty()));
-        assert!(fine && !matches!(outcome, Outcome::Killed(_)), "{offset:#x}: {ended}");
+        assert!(!matches!(ended.outcome, Outcome::Killed(_)), "{offset:#x}: {ended}");
     }
     attack("trap-flag", backend).run().assert_output("answer 0, stepped: true\n");
 }

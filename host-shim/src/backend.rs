@@ -18,13 +18,24 @@ use vcpu_abi::page::VcpuPage;
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendKind {
-    /// The best one that works here.
+    /// The fastest that can be started here: `Seccomp`, or else `Ptrace`.
     #[default]
     Auto,
     /// ptrace and segmentation faults: the reference, simple and debuggable.
     Ptrace,
     /// A filter of system calls, signal handlers in the guest's process, and shared memory: fast.
     Seccomp,
+}
+
+impl BackendKind {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendKind::Auto => "auto",
+            BackendKind::Ptrace => "ptrace",
+            BackendKind::Seccomp => "seccomp",
+        }
+    }
 }
 
 /// Codes in `siginfo_t` that the kernel gives to its own signals.

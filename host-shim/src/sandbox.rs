@@ -78,6 +78,7 @@ impl Default for Config {
 pub struct Sandbox<'i> {
     image: &'i Image,
     backend: Box<dyn Backend>,
+    kind: BackendKind,
     memory: GuestMemory,
     pages: Arc<MachinePages>,
     events: Arc<Events>,
@@ -134,9 +135,18 @@ impl<'i> Sandbox<'i> {
         let strings = Strings::new(&config.arguments, &config.environment)?;
         let pages = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
         let pages = Arc::new(pages);
-        let is_traced = config.backend == BackendKind::Ptrace;
-        let start = if is_traced { process::start_traced } else { process::start_alone };
-        let process = start(image, &memory, &pages)?;
+        let (process, kind) = match config.backend {
+            BackendKind::Ptrace => (process::start_traced(image, &memory, &pages)?, BackendKind::Ptrace),
+            BackendKind::Seccomp => (process::start_alone(image, &memory, &pages)?, BackendKind::Seccomp),
+            BackendKind::Auto => match process::start_alone(image, &memory, &pages) {
+                Ok(process) => (process, BackendKind::Seccomp),
+                // Where neither works, what is missing for the first is what to look after.
+                Err(error) => match process::start_traced(image, &memory, &pages) {
+                    Ok(process) => (process, BackendKind::Ptrace),
+                    Err(_) => return Err(error),
+                },
+            },
+        };
         let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
         let events = Arc::new(Events::new(pages.clone(), pidfd));
         let clock = Clock::start(config.clock);
@@ -148,7 +158,7 @@ impl<'i> Sandbox<'i> {
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
         let entry = image.entry();
-        let backend: Box<dyn Backend> = if is_traced {
+        let backend: Box<dyn Backend> = if kind == BackendKind::Ptrace {
             Box::new(Ptrace::new(process, entry))
         } else {
             let spins =
@@ -158,6 +168,7 @@ impl<'i> Sandbox<'i> {
         Ok(Sandbox {
             image,
             backend,
+            kind,
             memory,
             pages,
             events,
@@ -203,6 +214,11 @@ impl<'i> Sandbox<'i> {
     /// Its memory.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// The backend that runs it, which is not [`BackendKind::Auto`].
+    pub fn backend(&self) -> BackendKind {
+        self.kind
     }
 
     /// The identifier of the guest's process.

@@ -221,14 +221,28 @@ mod running {
 
     #[test]
     fn the_backend_can_be_chosen_and_the_core_left_free() {
-        assert_eq!(run_show(&["--backend", "ptrace", "--no-pin"], ["status", "7"]).status, 7);
+        for backend in ["auto", "seccomp", "ptrace"] {
+            for pin in [&["--no-pin"][..], &[]] {
+                let options = [&["--backend", backend], pin].concat();
+                assert_eq!(run_show(&options, ["status", "7"]).status, 7, "{options:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_doctor_says_what_works_and_what_is_used() {
+        let run = run(&mut vcpu(["doctor"]));
+        assert_eq!(run.status, 0, "{run:?}");
+        let line = |name: &str| run.output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        assert_eq!((line("seccomp  "), line("ptrace  ")), (Some("works"), Some("works")), "{run:?}");
+        assert_eq!(line("used by default"), Some("seccomp, because it works and is the fastest"), "{run:?}");
     }
 
     #[test]
     fn verbose_tells_what_is_done_on_standard_error() {
         let run = run(vcpu(["run", "--verbose", "--memory", "32M", "hello"]).current_dir(repository()));
         assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
-        for part in ["building hello", "target", "32.0 MiB", "ptrace", "status 0 after"] {
+        for part in ["building hello", "target", "32.0 MiB", "seccomp", "status 0 after"] {
             assert!(run.errors.contains(part), "no {part:?} in {run:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Who may run a sandbox: an ordinary user may, and whoever may not trace a child is told so.
+//! Who may run a sandbox: an ordinary user may, also where ptrace is forbidden; who asks for it there is told.
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use std::fs;
@@ -32,9 +32,9 @@ fn public_copy() -> tempfile::TempDir {
 
 fn run_hello(directory: &Path, prepare: impl FnOnce(&mut Command)) -> Output {
     let mut command = Command::new(directory.join("vcpu"));
-    command.args(["run", "./hello"]).current_dir(directory).stdin(Stdio::null());
+    command.arg("run").current_dir(directory).stdin(Stdio::null());
     prepare(&mut command);
-    command.output().unwrap()
+    command.arg("./hello").output().unwrap()
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn signals_to_the_process_group_do_not_disturb_a_start() {
     }
 }
 
-#[test]
-fn where_ptrace_is_forbidden_it_says_what_is_missing_and_runs_nothing() {
+/// Runs `hello` with these options where ptrace is forbidden.
+fn run_without_ptrace(options: &[&str]) -> Output {
     let forbid = SeccompAction::Errno(libc::EPERM as u32);
     let _alone = ONE_AT_A_TIME.lock();
     let filter = SeccompFilter::new(
@@ -103,12 +103,27 @@ fn where_ptrace_is_forbidden_it_says_what_is_missing_and_runs_nothing() {
     );
     let filter: BpfProgram = filter.unwrap().try_into().unwrap();
     let directory = public_copy();
-    let output = run_hello(directory.path(), |command| {
+    run_hello(directory.path(), |command| {
+        command.args(options);
         // SAFETY: between fork and exec only two system calls are made, with a filter made before.
         unsafe {
             command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other));
         }
-    });
+    })
+}
+
+#[test]
+fn where_ptrace_is_forbidden_guests_run_all_the_same() {
+    for options in [&[][..], &["--backend", "seccomp"]] {
+        let output = run_without_ptrace(options);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(output.stdout, b"Hello from a virtual CPU!\n");
+    }
+}
+
+#[test]
+fn where_ptrace_is_forbidden_its_backend_says_what_is_missing_and_runs_nothing() {
+    let output = run_without_ptrace(&["--backend", "ptrace"]);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(125), "{errors}");
     assert_eq!(output.stdout, b"");

@@ -16,7 +16,7 @@
 //! }
 //! ```
 
-use crate::{BackendKind, name_of};
+use crate::BackendKind;
 use std::process::{Child, Command, Stdio};
 
 /// Set in the other process.
@@ -29,7 +29,7 @@ pub fn is_other() -> bool {
 
 /// The full name of a function's test for a backend.
 pub fn test(function: &str, backend: BackendKind) -> String {
-    format!("{function}::{}", name_of(backend))
+    format!("{function}::{}", backend.name())
 }
 
 /// Starts the other process for the test with this full name. Its standard input and output are pipes;

@@ -35,15 +35,6 @@ pub use guest::{Ended, Guest, Live};
 pub use images::image;
 pub use vcpu_host::backend::BackendKind;
 
-/// The name by which the macro below calls the tests of a backend.
-pub fn name_of(backend: BackendKind) -> &'static str {
-    match backend {
-        BackendKind::Ptrace => "ptrace",
-        BackendKind::Seccomp => "seccomp",
-        BackendKind::Auto => unreachable!("no test is made for it"),
-    }
-}
-
 /// Makes tests of functions that take a backend: each becomes a test `name::backend` for every backend
 /// there is. A function that is not listed is unused, which the compiler reports.
 #[macro_export]

@@ -5,10 +5,11 @@
 //! | [`status`] | the exit statuses, and the failure that carries one |
 //! | [`output`] | what is said to the user, and how |
 //! | [`program`] | which image or app is meant, and how it becomes an image |
-//! | [`run`], [`build`], [`info`], [`new`], [`mod@bench`] | one command each, with its arguments and help |
+//! | [`run`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`] | one command each, with its arguments and help |
 
 mod bench;
 mod build;
+mod doctor;
 mod info;
 mod new;
 mod output;
@@ -37,6 +38,7 @@ enum Command {
     Info(info::Arguments),
     New(new::Arguments),
     Bench(bench::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 impl Command {
@@ -47,6 +49,7 @@ impl Command {
             Command::Info(arguments) => info::perform(arguments),
             Command::New(arguments) => new::perform(arguments),
             Command::Bench(arguments) => bench::perform(arguments),
+            Command::Doctor(arguments) => doctor::perform(arguments),
         }
     }
 }

@@ -64,23 +64,17 @@ pub(crate) struct Arguments {
 enum Backend {
     /// The best that this system offers
     Auto,
-    /// Linux processes and ptrace
+    /// Linux processes, their own signal handlers and a system call filter: fast
+    Seccomp,
+    /// Linux processes and ptrace: the reference
     Ptrace,
-}
-
-impl Backend {
-    /// Name of the backend that this choice comes to.
-    fn resolved(self) -> &'static str {
-        match self {
-            Backend::Auto | Backend::Ptrace => "ptrace",
-        }
-    }
 }
 
 impl From<Backend> for BackendKind {
     fn from(backend: Backend) -> BackendKind {
         match backend {
             Backend::Auto => BackendKind::Auto,
+            Backend::Seccomp => BackendKind::Seccomp,
             Backend::Ptrace => BackendKind::Ptrace,
         }
     }
@@ -93,15 +87,6 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let verbose = arguments.verbose;
     let found = program::find(&arguments.program, verbose)?;
     let image = Image::open(&found.path).map_err(Failure::image)?;
-    if verbose {
-        let memory = arguments.memory.unwrap_or(image.requirements().memory);
-        output::note(&format_args!(
-            "running {} with {} of memory by the backend {}",
-            found.path.display(),
-            size(memory),
-            arguments.backend.resolved()
-        ));
-    }
     let streams = Streams::inherit().map_err(|error| {
         Failure::runner(format_args!(
             "cannot give the guest the standard streams: {error}; open all three, to /dev/null if need be"
@@ -120,7 +105,16 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
         streams: Some(streams),
         ..Config::default()
     };
-    let outcome = Sandbox::start(&image, config)?.run()?;
+    let mut sandbox = Sandbox::start(&image, config)?;
+    if verbose {
+        output::note(&format_args!(
+            "running {} with {} of memory by the backend {}",
+            found.path.display(),
+            size(sandbox.memory().size()),
+            sandbox.backend().name()
+        ));
+    }
+    let outcome = sandbox.run()?;
     let time = begin.elapsed();
     let status = status_of(&outcome);
     if verbose {
