@@ -143,6 +143,21 @@ pub trait Backend: std::fmt::Debug {
     /// As [`run`](Backend::run).
     fn set_registers(&mut self, registers: Registers) -> Result<(), Error>;
 
+    /// Copies the extended state to a buffer, in a form that only [`set_extended`](Backend::set_extended) has
+    /// to understand. Gives its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`registers`](Backend::registers).
+    fn extended(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+
+    /// Sets the extended state.
+    ///
+    /// # Errors
+    ///
+    /// As [`registers`](Backend::registers).
+    fn set_extended(&mut self, state: &mut [u8]) -> Result<(), Error>;
+
     /// Changes the access of pages of the guest's RAM. False if the system refused that.
     ///
     /// # Errors

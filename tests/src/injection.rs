@@ -25,12 +25,14 @@
 
 mod guest;
 
+use crate::BackendKind;
 use guest::{Guest, Moment, is_null_call, told};
 use rustix::thread::CpuSet;
 use std::fmt::{self, Display, Formatter, Write};
 use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use vcpu_abi::layout::GATE;
 use vcpu_host::backend::Pace;
 use vcpu_host::{Error, Image, Outcome};
 
@@ -40,9 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// More instructions than any window has.
 const INSTRUCTIONS_MAX: usize = 1_000_000;
-
-/// Length of the gate's system call in bytes.
-const SYSTEM_CALL_LENGTH: u64 = 2;
 
 /// Failures of a scenario that are told in full.
 const TOLD: usize = 3;
@@ -99,12 +98,12 @@ pub struct Tally {
 /// # Panics
 ///
 /// As [`Scenario::run`].
-pub fn run(scenarios: &[Scenario], wanted: usize) -> Vec<Tally> {
+pub fn run(scenarios: &[Scenario], wanted: usize, backend: BackendKind) -> Vec<Tally> {
     let mut tallies: Vec<_> = scenarios.iter().map(|_| Tally::default()).collect();
     let mut distances = 0..1;
     loop {
         let before = points(&tallies);
-        pass(scenarios, &distances, &mut tallies);
+        pass(scenarios, &distances, &mut tallies, backend);
         let now = points(&tallies);
         let failed = tallies.iter().any(|tally| tally.wrong > 0);
         if failed || now >= wanted || distances.start > 0 && now == before {
@@ -122,7 +121,7 @@ fn points(tallies: &[Tally]) -> usize {
 }
 
 /// Runs all scenarios once with these distances of a second event, one at a time on each core.
-fn pass(scenarios: &[Scenario], distances: &Range<usize>, tallies: &mut [Tally]) {
+fn pass(scenarios: &[Scenario], distances: &Range<usize>, tallies: &mut [Tally], backend: BackendKind) {
     let waiting = Mutex::new(scenarios.iter().zip(tallies));
     let cores = cores();
     let next = || waiting.lock().expect("nobody panics here").next();
@@ -132,7 +131,7 @@ fn pass(scenarios: &[Scenario], distances: &Range<usize>, tallies: &mut [Tally])
                 // A sandbox stays on the core on which it is started. Refused at worst: then two may share one.
                 let _ = rustix::thread::sched_setaffinity(None, core);
                 while let Some((scenario, tally)) = next() {
-                    tally.add(scenario.run(distances.clone()));
+                    tally.add(scenario.run(distances.clone(), backend));
                 }
             });
         }
@@ -172,11 +171,11 @@ impl Scenario {
     /// # Panics
     ///
     /// If the machine fails, the guest has no window, or it does not end with status 0 when there is no event.
-    pub fn run(&self, distances: Range<usize>) -> Tally {
+    pub fn run(&self, distances: Range<usize>, backend: BackendKind) -> Tally {
         let mut tally = Tally::default();
         let begin = Instant::now();
         let image = Image::open(crate::image(self.package)).expect("the image was just built");
-        Stepper::start(self, &image)
+        Stepper::start(self, &image, backend)
             .and_then(|stepper| stepper.window(&distances, &mut tally))
             .unwrap_or_else(|error| panic!("{self}: the machine failed: {error}"));
         tally.time = begin.elapsed();
@@ -219,8 +218,8 @@ struct Stepper<'s, 'i> {
 
 impl<'s, 'i> Stepper<'s, 'i> {
     /// Starts the guest and lets it run to its window.
-    fn start(scenario: &'s Scenario, image: &'i Image) -> Result<Self, Error> {
-        let mut guest = Guest::start(scenario, image)?;
+    fn start(scenario: &'s Scenario, image: &'i Image, backend: BackendKind) -> Result<Self, Error> {
+        let mut guest = Guest::start(scenario, image, backend)?;
         loop {
             if let Some(outcome) = guest.sandbox.turn(Pace::Full)? {
                 panic!("{scenario}: it has no window, but {}{}", told(&outcome), guest.errors.text());
@@ -270,7 +269,7 @@ impl<'s, 'i> Stepper<'s, 'i> {
         assert!(self.instructions < INSTRUCTIONS_MAX, "{}: its window has no end", self.scenario);
         // Who is interrupted behind the window's first call comes there again, but not from before it.
         let now = self.guest.registers()?;
-        let called = before == self.marker - SYSTEM_CALL_LENGTH && now.raw.rip == self.marker;
+        let called = (GATE..self.marker).contains(&before) && now.raw.rip == self.marker;
         self.is_at_end = called && is_null_call(&now);
         self.guest.sandbox.renew_time_limit(PATIENCE)?;
         self.before.renew(&mut self.guest)
@@ -369,7 +368,7 @@ mod tests {
                 second: Some(Event::Line(9)),
                 expected: "",
             };
-            let start = || Stepper::start(&scenario, &image).unwrap();
+            let start = || Stepper::start(&scenario, &image, BackendKind::Ptrace).unwrap();
             let (mut stepped, mut set_back) = (start(), start());
             // All ends are wrong, as nothing is expected. Only the first are told, which takes long.
             let mut tally = Tally::default();

@@ -23,6 +23,9 @@ use vcpu_abi::call::Access;
 use vcpu_abi::cause::Cause;
 use vcpu_abi::layout::{TRAP_INSTRUCTION, TRAP_PAGE};
 
+/// From `linux/elf.h`: the extended state as the processor saves it.
+const NT_X86_XSTATE: usize = 0x202;
+
 /// A guest that is traced by this thread.
 #[derive(Debug)]
 pub struct Ptrace {
@@ -255,6 +258,17 @@ impl Backend for Ptrace {
     fn set_registers(&mut self, registers: Registers) -> Result<(), Error> {
         self.set(registers);
         Ok(())
+    }
+
+    fn extended(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        self.request(libc::PTRACE_GETREGSET, NT_X86_XSTATE, (&raw mut vector) as usize)?;
+        Ok(vector.iov_len)
+    }
+
+    fn set_extended(&mut self, state: &mut [u8]) -> Result<(), Error> {
+        let mut vector = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        self.request(libc::PTRACE_SETREGSET, NT_X86_XSTATE, (&raw mut vector) as usize)
     }
 
     fn protect(&mut self, pages: Range<u64>, access: Access) -> Result<bool, Error> {

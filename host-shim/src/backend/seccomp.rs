@@ -56,9 +56,13 @@ pub struct Seccomp {
     seen: u32,
     /// What the guest shall do beside taking its answer.
     also: Answer,
-    answer: i64,
+    /// The answer to its last call, once it was given.
+    answer: Option<i64>,
     budget: Budget,
 }
+
+/// What a frame must have at least: the registers, and a pointer to the extended state behind them.
+type Frame = [u64; size_of::<GeneralFrame>() / 8 + 1];
 
 /// Where the guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,11 +148,13 @@ impl Seccomp {
         spins: bool,
     ) -> Result<Seccomp, Error> {
         let seen = pages.slot().request.load(SeqCst) & !1;
-        let frame = pages.on_stack(pages.slot().registers.load(Relaxed)).ok_or(Error::Unresponsive)?;
+        pages.slot().special.kind.store(0, Relaxed);
+        let frame = pages.on_stack::<Frame>(pages.slot().registers.load(Relaxed));
+        let frame = frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)?;
         let budget = Budget::new(spins);
         pages.reply().spin.store(budget.most, Relaxed);
         let (at, also) = (At::Stopped(frame, false), Answer::empty());
-        let mut this = Seccomp { process, pages, events, at, seen, also, answer: 0, budget };
+        let mut this = Seccomp { process, pages, events, at, seen, also, answer: None, budget };
         this.set_registers(Registers::start(entry))?;
         Ok(this)
     }
@@ -181,7 +187,12 @@ impl Seccomp {
             return None;
         }
         self.seen = request;
-        Some(slot.kind.load(Relaxed))
+        let special = slot.special.kind.load(Relaxed);
+        if special == 0 {
+            return Some(slot.kind.load(Relaxed));
+        }
+        slot.special.kind.store(0, Relaxed);
+        Some(special)
     }
 
     /// Spins for a request.
@@ -263,7 +274,7 @@ impl Seccomp {
         let number = slot.number.load(Relaxed);
         let arguments = slot.arguments.each_ref().map(|word| word.load(Relaxed));
         let call = Stop::Call(Request { number, arguments });
-        let frame = self.pages.on_stack::<GeneralFrame>(slot.registers.load(Relaxed));
+        let frame = self.pages.on_stack::<Frame>(slot.registers.load(Relaxed)).map(<*mut Frame>::cast);
         Some(match (kind, frame) {
             // When it is stepped it stops behind the instruction, too.
             (GATE_CALL, _) if pace == Pace::Step => return None,
@@ -308,8 +319,9 @@ impl Seccomp {
                 let mut registers = Registers::of_frame(frame);
                 // Behind its wait: what it has left to do is to take the answer.
                 registers.raw.rip = code::look();
+                registers.raw.rax = self.answer.unwrap_or_default() as u64;
                 registers.write_frame(frame);
-                self.at = At::Stopped(frame, true);
+                self.at = At::Stopped(frame, self.answer.is_none());
             }
             At::Running => {
                 self.pages.reply().stop_wanted.store(1, SeqCst);
@@ -324,7 +336,26 @@ impl Seccomp {
     }
 
     fn stopped_frame(&self) -> Result<*mut GeneralFrame, Error> {
-        self.pages.on_stack(self.pages.slot().registers.load(Relaxed)).ok_or(Error::Unresponsive)
+        let frame = self.pages.on_stack::<Frame>(self.pages.slot().registers.load(Relaxed));
+        frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)
+    }
+
+    /// Where the frame has the extended state, and its length in bytes.
+    fn extended_state(&mut self) -> Result<(*mut u8, usize), Error> {
+        /// Bytes from the state's beginning to what Linux says of it: two numbers and its components, and
+        /// then its size.
+        const SIZE_AT: u64 = 464 + 16;
+        // Behind the registers lies a pointer to it.
+        let pointer = self.frame()?.wrapping_add(1).cast::<u64>();
+        // SAFETY: the frame lies on the handlers' stack with the pointer behind it, as [`Frame`] says.
+        let at = unsafe { pointer.read_volatile() };
+        let size = self.pages.on_stack::<u32>(at.wrapping_add(SIZE_AT)).ok_or(Error::Unresponsive)?;
+        // SAFETY: as above.
+        let size = u64::from(unsafe { size.read_volatile() });
+        let last = at.wrapping_add(size).wrapping_sub(1);
+        let ends = size > 0 && last >= at && self.pages.on_stack::<u8>(last).is_some();
+        let state = self.pages.on_stack::<u8>(at).filter(|_| ends).ok_or(Error::Unresponsive)?;
+        Ok((state, size as usize))
     }
 
     /// Lets the guest go on from where it is.
@@ -346,9 +377,10 @@ impl Seccomp {
             self.events.kick_guest();
             self.reply(0, Answer::empty());
         } else {
-            self.reply(self.answer, also);
+            self.reply(self.answer.unwrap_or_default(), also);
         }
         self.at = At::Running;
+        self.answer = None;
         Ok(())
     }
 
@@ -394,7 +426,7 @@ impl Backend for Seccomp {
     }
 
     fn answer(&mut self, value: i64) -> Result<(), Error> {
-        self.answer = value;
+        self.answer = Some(value);
         if let At::Stopped(frame, true) = self.at {
             let mut registers = Registers::of_frame(frame);
             (registers.raw.rax, registers.raw.rip) = (value as u64, code::look());
@@ -425,7 +457,27 @@ impl Backend for Seccomp {
     }
 
     fn set_registers(&mut self, registers: Registers) -> Result<(), Error> {
-        registers.write_frame(self.frame()?);
+        let frame = self.frame()?;
+        registers.write_frame(frame);
+        if let At::Stopped(..) = self.at {
+            // Wherever it was, it is no more.
+            self.at = At::Stopped(frame, false);
+        }
+        Ok(())
+    }
+
+    fn extended(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let (state, length) = self.extended_state()?;
+        let length = length.min(buffer.len());
+        // SAFETY: so many bytes lie on the handlers' stack, which stays mapped; the guest waits.
+        unsafe { std::ptr::copy_nonoverlapping(state, buffer.as_mut_ptr(), length) };
+        Ok(length)
+    }
+
+    fn set_extended(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        let (state, length) = self.extended_state()?;
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), state, length.min(buffer.len())) };
         Ok(())
     }
 
@@ -440,7 +492,7 @@ impl Backend for Seccomp {
         self.reply(0, Answer::PROTECT);
         // A guest that does something else instead has not had its pages changed.
         match self.wait_for(PROTECTED) {
-            Ok(()) => Ok(self.pages.slot().arguments[0].load(Relaxed) == 0),
+            Ok(()) => Ok(self.pages.slot().special.result.load(Relaxed) == 0),
             Err(Error::Unresponsive) => Ok(false),
             Err(error) => Err(error),
         }

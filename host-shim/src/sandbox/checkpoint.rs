@@ -29,9 +29,6 @@ use vcpu_abi::page::{EVENT_LINES, State, VcpuPage};
 /// More bytes than any processor's extended state has; tiles alone are 8 KiB.
 const EXTENDED_MAX: usize = 64 << 10;
 
-/// From `linux/elf.h`: the extended state as the processor saves it.
-const NT_X86_XSTATE: usize = 0x202;
-
 const PAGE: usize = PAGE_SIZE as usize;
 
 /// One moment of a guest's life. Two are equal if the guest cannot tell them apart.
@@ -41,6 +38,8 @@ pub struct Checkpoint {
     extended: Vec<u8>,
     extended_length: usize,
     page: Vec<u64>,
+    /// A call that the gate has not published yet.
+    half_made: [u64; 5],
     /// As long as RAM; pages that RAM's file never had are never touched here either.
     ram: Vec<u8>,
     /// The rights of pages, as [`GuestMemory`] notes them.
@@ -67,6 +66,7 @@ impl Checkpoint {
             extended: vec![0; EXTENDED_MAX],
             extended_length: 0,
             page: Vec::new(),
+            half_made: [0; 5],
             ram: vec![0; sandbox.memory.size() as usize],
             access: Vec::new(),
             now: 0,
@@ -92,9 +92,10 @@ impl Checkpoint {
         self.registers = sandbox.backend.registers()?;
         // By which system call it was stopped is no concern of the guest's.
         self.registers.raw.orig_rax = u64::MAX;
-        self.extended_length = extended(sandbox.pid(), libc::PTRACE_GETREGSET, &mut self.extended)?;
+        self.extended_length = sandbox.backend.extended(&mut self.extended)?;
         self.page.clear();
         self.page.extend(words(sandbox.pages.vcpu()).iter().map(|word| word.load(Relaxed)));
+        self.half_made = sandbox.pages.slot().half_made();
         changed(&sandbox.memory, &mut self.ram, |now, then| then.copy_from_slice(now))?;
         self.access.clone_from(&sandbox.memory.access);
         self.now = sandbox.timers.clock().now();
@@ -111,11 +112,12 @@ impl Checkpoint {
     /// If the system refuses something, or the process was killed.
     pub fn restore(&mut self, sandbox: &mut Sandbox<'_>) -> Result<(), Error> {
         self.restore_access(sandbox)?;
-        extended(sandbox.pid(), libc::PTRACE_SETREGSET, &mut self.extended[..self.extended_length])?;
+        sandbox.backend.set_extended(&mut self.extended[..self.extended_length])?;
         sandbox.backend.set_registers(self.registers)?;
         for (word, then) in words(sandbox.pages.vcpu()).iter().zip(&self.page) {
             word.store(*then, Relaxed);
         }
+        sandbox.pages.slot().set_half_made(self.half_made);
         changed(&sandbox.memory, &mut self.ram, |now, then| now.copy_from_slice(then))?;
         if let Clock::Virtual(now) = sandbox.timers.clock() {
             now.store(self.now, Relaxed);
@@ -172,15 +174,6 @@ impl Sandbox<'_> {
     pub fn takes_events(&self) -> bool {
         self.pages.vcpu().state.load(Relaxed) & State::IRQ.bits() != 0
     }
-}
-
-/// Copies the extended state of the process to or from a buffer. Gives its length in bytes.
-fn extended(pid: i32, request: libc::c_uint, buffer: &mut [u8]) -> Result<usize, Error> {
-    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: the vector describes the buffer, which is valid for reading and writing.
-    let result = unsafe { libc::ptrace(request, pid, NT_X86_XSTATE, &raw mut vector) };
-    sys::check(result).map_err(|error| Error::system("copy the guest's extended state", error))?;
-    Ok(vector.iov_len)
 }
 
 /// The vCPU page as words.

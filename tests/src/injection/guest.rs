@@ -46,7 +46,7 @@ pub(super) struct Guest<'i> {
 }
 
 impl<'i> Guest<'i> {
-    pub(super) fn start(scenario: &Scenario, image: &'i Image) -> Result<Self, Error> {
+    pub(super) fn start(scenario: &Scenario, image: &'i Image, backend: BackendKind) -> Result<Self, Error> {
         let (output, errors) = (Captured::new(), Captured::new());
         let mut streams = Streams::null().expect("there is a null device");
         (streams.output, streams.errors) = (output.descriptor(), errors.descriptor());
@@ -55,7 +55,7 @@ impl<'i> Guest<'i> {
             clock: ClockMode::Virtual,
             time_limit: Some(PATIENCE),
             streams: Some(streams),
-            backend: BackendKind::Ptrace,
+            backend,
             ..Config::default()
         };
         Ok(Guest { sandbox: Sandbox::start(image, config)?, output, errors })

@@ -15,7 +15,7 @@
 //! do by its own instructions: all it can reach is its own memory, and four system calls that the filter
 //! knows by their addresses and arguments.
 
-use super::slot::{self, Answer, CallSlot, REPLY_AT, Reply, SLOT_AT};
+use super::slot::{self, Answer, CallSlot, REPLY_AT, Reply, SLOT_AT, Special};
 use crate::stub::{Page, start_code};
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -124,8 +124,8 @@ global_asm!(
     "mov eax, {mprotect}",
     "syscall",
     "vcpu_fast_protect_end:",
-    "mov [{a}], rax",
-    "mov dword ptr [{kind}], {protected}",
+    "mov [{result}], rax",
+    "mov dword ptr [{special}], {protected}",
     "jmp 10b",
     // The host wants to see which call it was.
     "21: mov edi, [{number}]",
@@ -282,7 +282,7 @@ global_asm!(
     "mov [{number}], ecx",
     "mov [{a}], r13",
     "mov [{b}], r14",
-    "mov dword ptr [{kind}], {double_fault}",
+    "mov dword ptr [{special}], {double_fault}",
     "jmp 81f",
     // The upcall.
     "55: mov rax, [rbx + 56]",
@@ -402,7 +402,7 @@ global_asm!(
     "jnz 65b",
     "jmp vcpu_fast_return",
     // A stop: the host looks at the frame, perhaps changes it, and answers.
-    "80: mov dword ptr [{kind}], {stopped}",
+    "80: mov dword ptr [{special}], {stopped}",
     "81: mov [{registers}], rbx",
     "lea r9, [rip + vcpu_fast_return]",
     "jmp 10b",
@@ -429,6 +429,8 @@ global_asm!(
     c = const SLOT_AT as usize + offset_of!(CallSlot, arguments) + 16,
     d = const SLOT_AT as usize + offset_of!(CallSlot, arguments) + 24,
     registers = const SLOT_AT as usize + offset_of!(CallSlot, registers),
+    special = const SLOT_AT as usize + offset_of!(CallSlot, special) + offset_of!(Special, kind),
+    result = const SLOT_AT as usize + offset_of!(CallSlot, special) + offset_of!(Special, result),
     reply = const slot::REPLY,
     flags = const REPLY_AT as usize + offset_of!(Reply, flags),
     value = const REPLY_AT as usize + offset_of!(Reply, value),

@@ -8,7 +8,7 @@
 
 use bitflags::bitflags;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
 use vcpu_abi::page::VcpuPage;
 
@@ -18,16 +18,29 @@ use vcpu_abi::page::VcpuPage;
 pub(crate) struct CallSlot {
     /// Changes with every request; even, unless the host disturbs itself by setting the lowest bit.
     pub(crate) request: AtomicU32,
-    /// What kind of request, as below.
+    /// Whether the guest sleeps until the reply changes.
+    pub(crate) guest_waits: AtomicU32,
+    /// By which way a call was made.
     pub(crate) kind: AtomicU32,
     /// Number of a call, or cause of a double fault.
     pub(crate) number: AtomicU32,
-    /// Whether the guest sleeps until the reply changes.
-    pub(crate) guest_waits: AtomicU32,
-    /// The arguments of a call; address and error code of a double fault; result of `mprotect`.
+    /// The arguments of a call; address and error code of a double fault.
     pub(crate) arguments: [AtomicU64; 4],
     /// Guest address of the registers in the signal frame, if there is one.
     pub(crate) registers: AtomicU64,
+    /// What other request it is, or 0 for a call. The host clears it. On a line of its own, so that a stop
+    /// between the gate's instructions leaves a half-made call as it is.
+    pub(crate) special: Special,
+}
+
+/// A request that is no call.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Special {
+    pub(crate) kind: AtomicU32,
+    reserved: AtomicU32,
+    /// What `mprotect` has answered.
+    pub(crate) result: AtomicU64,
 }
 
 /// What the host's side writes.
@@ -98,6 +111,25 @@ pub(crate) const STACK_AT: u64 = AREA_AT + PAGE_SIZE;
 pub(crate) const STACK_SIZE: u64 = 8 * PAGE_SIZE;
 /// Bytes of the whole area.
 pub(crate) const AREA_SIZE: u64 = PAGE_SIZE + STACK_SIZE;
+
+impl CallSlot {
+    /// What the guest has written of a call that it has not published yet.
+    pub(crate) fn half_made(&self) -> [u64; 5] {
+        let kind = u64::from(self.kind.load(Relaxed)) << 32 | u64::from(self.number.load(Relaxed));
+        let [a, b, c, d] = self.arguments.each_ref().map(|word| word.load(Relaxed));
+        [kind, a, b, c, d]
+    }
+
+    /// Sets it back.
+    pub(crate) fn set_half_made(&self, words: [u64; 5]) {
+        let [kind, arguments @ ..] = words;
+        self.kind.store((kind >> 32) as u32, Relaxed);
+        self.number.store(kind as u32, Relaxed);
+        for (word, argument) in self.arguments.iter().zip(arguments) {
+            word.store(argument, Relaxed);
+        }
+    }
+}
 
 /// Guest address of the word that changes with every request.
 pub(crate) const REQUEST: usize = SLOT_AT as usize + offset_of!(CallSlot, request);
