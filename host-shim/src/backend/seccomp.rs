@@ -35,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use vcpu_abi::call::Access;
 use vcpu_abi::cause::Cause;
-use vcpu_abi::page::VcpuPage;
+use vcpu_abi::page::{Sticky, VcpuPage};
 
 /// How long, in ns, a guest may take to do what its machine asks of it. It is long: on a busy machine a
 /// process waits for its turn.
@@ -54,8 +54,8 @@ pub struct Seccomp {
     at: At,
     /// The last request that was seen.
     seen: u32,
-    /// What the guest shall do beside taking its answer.
-    also: Answer,
+    /// Whether an event is due when it goes on.
+    kick: bool,
     /// The answer to its last call, once it was given.
     answer: Option<i64>,
     budget: Budget,
@@ -153,8 +153,8 @@ impl Seccomp {
         let frame = frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)?;
         let budget = Budget::new(spins);
         pages.reply().spin.store(budget.most, Relaxed);
-        let (at, also) = (At::Stopped(frame, false), Answer::empty());
-        let mut this = Seccomp { process, pages, events, at, seen, also, answer: None, budget };
+        let at = At::Stopped(frame, false);
+        let mut this = Seccomp { process, pages, events, at, seen, kick: false, answer: None, budget };
         this.set_registers(Registers::start(entry))?;
         Ok(this)
     }
@@ -371,14 +371,10 @@ impl Seccomp {
             registers.raw.eflags |= u64::from(step);
             registers.write_frame(frame);
         }
-        let also = std::mem::take(&mut self.also);
-        if matches!(self.at, At::Stopped(..)) && also.contains(Answer::EVENT) {
-            // It comes as soon as the handler has returned, as it would have come without the stop.
+        if std::mem::take(&mut self.kick) {
             self.events.kick_guest();
-            self.reply(0, Answer::empty());
-        } else {
-            self.reply(self.answer.unwrap_or_default(), also);
         }
+        self.reply(self.answer.unwrap_or_default(), Answer::empty());
         self.at = At::Running;
         self.answer = None;
         Ok(())
@@ -436,14 +432,19 @@ impl Backend for Seccomp {
         Ok(())
     }
 
-    fn interrupt(&mut self, _page: &VcpuPage, interruption: Interruption) -> Result<Delivery, Error> {
+    fn interrupt(&mut self, page: &VcpuPage, interruption: Interruption) -> Result<Delivery, Error> {
         Ok(match interruption {
             // Its process knows by itself whether it is ready.
             Interruption::Event => {
-                if self.at == At::Running {
-                    self.events.kick_guest();
-                } else {
-                    self.also |= Answer::EVENT;
+                match self.at {
+                    At::Running => self.events.kick_guest(),
+                    // It comes as soon as the handler has returned, as it would have come without the stop.
+                    At::Stopped(frame, false) if Registers::of_frame(frame).raw.rip != code::look() => {
+                        self.kick = true;
+                    }
+                    // It is in the gate or the like, and looks before it returns. Until then its thread
+                    // waits for us, so we may write what only that thread writes.
+                    _ => drop(page.sticky.fetch_or(Sticky::EVENT_PENDING.bits(), SeqCst)),
                 }
                 Delivery::Deferred
             }

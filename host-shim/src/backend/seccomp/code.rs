@@ -57,14 +57,11 @@ global_asm!(
     "mov dword ptr [{kind}], {gate_call}",
     "lea r9, [rip + vcpu_fast_look]",
     // Exchange: publishes the request in the call slot, waits for the answer, continues at r9 with the
-    // answer in rax. Changes rcx, rdx, rdi, rsi, r8, r10, r11. Requests are numbered by even numbers, and
+    // answer in rax. Changes rcx, rdx, rdi, rsi, r8, r10, r11. Requests are counted by twos, and
     // the wait ends when the last one was answered, whoever made it: to jump into it is to return.
     "10:",
-    "mov eax, [{request}]",
-    "or eax, 1",
-    "add eax, 1",
-    // Publishes, and orders that before the question whether the host sleeps.
-    "xchg [{request}], eax",
+    // Publishes in one step, and orders that before the question whether the host sleeps.
+    "lock add dword ptr [{request}], 2",
     "vcpu_fast_published:",
     "cmp dword ptr [{host_waits}], 0",
     "jne 13f",
@@ -107,12 +104,8 @@ global_asm!(
     "jnz 18f",
     "mov rax, [{value}]",
     "jmp r9",
-    // The host wants more than to answer: an event came, rights of pages are to change, it wants the
-    // registers.
-    "18: test eax, {answer_event}",
-    "jz 19f",
-    "or dword ptr [{sticky}], {event_pending}",
-    "19: test eax, {answer_protect}",
+    // The host wants something before it answers: rights of pages changed, or the registers.
+    "18: test eax, {answer_protect}",
     "jnz 20f",
     "test eax, {answer_stop}",
     "jnz 21f",
@@ -155,10 +148,11 @@ global_asm!(
     "mov [{ssa} + 0x60], rcx",
     "mov [{ssa} + 0x68], rbx",
     "mov [{ssa} + 0x70], rax",
-    "pushfq",
-    "pop rcx",
+    // Without the trap flag if it is the host that steps.
     "mov edx, [{step}]",
     "not edx",
+    "pushfq",
+    "pop rcx",
     "and ecx, edx",
     "mov [{ssa_flags}], rcx",
     "mov rcx, [rsp]",
@@ -173,10 +167,7 @@ global_asm!(
     "mov [{saved_state}], ecx",
     "and dword ptr [{state}], {neither}",
     "and dword ptr [{sticky}], ~{event_pending}",
-    "mov ecx, [{step}]",
-    "and ecx, {trap_flag}",
-    "or ecx, {entry_flags}",
-    "push rcx",
+    "push {entry_flags}",
     "popfq",
     "mov rsp, [{entry_sp}]",
     "jmp qword ptr [{entry_ip}]",
@@ -446,7 +437,6 @@ global_asm!(
     protected = const slot::PROTECTED,
     stopped = const slot::STOPPED,
     double_fault = const slot::DOUBLE_FAULT,
-    answer_event = const Answer::EVENT.bits(),
     answer_protect = const Answer::PROTECT.bits(),
     answer_stop = const Answer::STOP.bits(),
     futex = const libc::SYS_futex,

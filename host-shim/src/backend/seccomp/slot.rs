@@ -73,15 +73,13 @@ pub(crate) struct Reply {
 pub(crate) struct HostWaits(pub(crate) AtomicU32);
 
 bitflags! {
-    /// What the guest shall do beside taking the answer.
+    /// What the guest shall do before it gets its answer.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Answer: u32 {
-        /// An event came meanwhile: set the sticky flag.
-        const EVENT = 1 << 0;
         /// Change the access of pages and say how that went. No answer yet.
-        const PROTECT = 1 << 1;
+        const PROTECT = 1 << 0;
         /// Stop, so that the host gets all registers. No answer yet.
-        const STOP = 1 << 2;
+        const STOP = 1 << 1;
     }
 }
 
