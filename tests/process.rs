@@ -246,6 +246,37 @@ fn a_guest_that_is_killed_while_it_waits_is_reported(backend: BackendKind) {
     check_killed(&live.end(b"").outcome);
 }
 
+/// The processor time of a process and of its threads, in clock ticks.
+fn ticks(pid: i32) -> u64 {
+    let text = proc::read(pid, "stat");
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    const USER: usize = 11;
+    fields[USER..USER + 2].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+/// Pinned, and where both could spin.
+fn a_guest_that_waits_uses_no_processor_and_neither_does_its_host(backend: BackendKind) {
+    if !again::is_other() {
+        let name = "a_guest_that_waits_uses_no_processor_and_neither_does_its_host";
+        again::run(&again::test(name, backend));
+        return;
+    }
+    for pin in [true, false] {
+        let live = Guest::new("guest-events", backend)
+            .arguments(["wait-until-raised"])
+            .with(|config| config.pin = pin)
+            .start();
+        std::thread::sleep(Duration::from_millis(200));
+        let both = || ticks(live.pid) + ticks(std::process::id() as i32);
+        let before = both();
+        std::thread::sleep(Duration::from_secs(2));
+        // A tick is 10 ms; one may be counted for what is no more than a moment.
+        assert!(both() <= before + 1, "pinned: {pin}, {} ticks", both() - before);
+        live.lines.raise(STOP);
+        live.end(b"");
+    }
+}
+
 fn a_sandbox_that_is_dropped_leaves_no_process(backend: BackendKind) {
     // Before its first instruction, and in the middle.
     let unstarted = Guest::new("hello", backend).here(|sandbox| Ok(sandbox.pid())).unwrap();
@@ -355,6 +386,7 @@ on_every_backend!(
     signals_from_outside_do_not_wake_a_guest_that_waits,
     a_guest_that_is_killed_while_it_computes_is_reported,
     a_guest_that_is_killed_while_it_waits_is_reported,
+    a_guest_that_waits_uses_no_processor_and_neither_does_its_host,
     a_sandbox_that_is_dropped_leaves_no_process,
     a_host_that_is_killed_leaves_no_guest_that_computes,
     a_host_that_is_killed_leaves_no_guest_that_waits,
