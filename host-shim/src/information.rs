@@ -72,7 +72,7 @@ pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage 
 }
 
 /// Whether processor and kernel let user code use `rdfsbase` and its kin.
-fn has_fsgsbase() -> bool {
+pub(crate) fn has_fsgsbase() -> bool {
     /// Set by the kernel when it has enabled the instructions.
     const HWCAP2_FSGSBASE: u64 = 1 << 1;
     // SAFETY: no pointers.

@@ -11,7 +11,7 @@
 use crate::backend::seccomp::code;
 use crate::backend::seccomp::slot::{AREA_AT, AREA_SIZE, CallSlot, Reply, SLOT_AT, STACK_AT, STACK_SIZE};
 use crate::image::Image;
-use crate::information::HEADER;
+use crate::information::{self, HEADER};
 use crate::memory::{self, GuestMemory};
 use crate::registers::Registers;
 use crate::stub::{self, Executable, Script};
@@ -293,6 +293,7 @@ pub(crate) fn start_alone(
     let stack = (pages.area_at + PAGE_SIZE) as usize;
     pages.write(stack, &bytes);
     pages.write(0, &script.bytes());
+    pages.reply().has_bases.store(information::has_fsgsbase().into(), Relaxed);
     let process = spawn(memory, pages, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
     limit(process.pid)?;

@@ -192,6 +192,12 @@ impl Seccomp {
             return Some(slot.kind.load(Relaxed));
         }
         slot.special.kind.store(0, Relaxed);
+        // It goes on with the segment bases that it has, unless somebody sets others.
+        if special == STOPPED {
+            for (new, old) in self.pages.reply().bases.iter().zip(&slot.special.bases) {
+                new.store(old.load(Relaxed), Relaxed);
+            }
+        }
         Some(special)
     }
 
@@ -454,12 +460,19 @@ impl Backend for Seccomp {
     }
 
     fn registers(&mut self) -> Result<Registers, Error> {
-        Ok(Registers::of_frame(self.frame()?))
+        let mut registers = Registers::of_frame(self.frame()?);
+        let [fs, gs] = self.pages.reply().bases.each_ref().map(|base| base.load(Relaxed));
+        (registers.raw.fs_base, registers.raw.gs_base) = (fs, gs);
+        Ok(registers)
     }
 
     fn set_registers(&mut self, registers: Registers) -> Result<(), Error> {
         let frame = self.frame()?;
         registers.write_frame(frame);
+        let bases = [registers.raw.fs_base, registers.raw.gs_base];
+        for (word, base) in self.pages.reply().bases.iter().zip(bases) {
+            word.store(base, Relaxed);
+        }
         if let At::Stopped(..) = self.at {
             // Wherever it was, it is no more.
             self.at = At::Stopped(frame, false);

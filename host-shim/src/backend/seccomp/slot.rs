@@ -41,6 +41,8 @@ pub(crate) struct Special {
     reserved: AtomicU32,
     /// What `mprotect` has answered.
     pub(crate) result: AtomicU64,
+    /// At a stop: the bases of the segments FS and GS, which no frame has.
+    pub(crate) bases: [AtomicU64; 2],
 }
 
 /// What the host's side writes.
@@ -61,7 +63,10 @@ pub(crate) struct Reply {
     pub(crate) stop_wanted: AtomicU32,
     /// [`TRAP_FLAG`] while the host steps through the guest, or 0.
     pub(crate) step: AtomicU32,
-    reserved: AtomicU32,
+    /// Whether the guest can read and write its segment bases.
+    pub(crate) has_bases: AtomicU32,
+    /// With which segment bases it goes on from a stop.
+    pub(crate) bases: [AtomicU64; 2],
     /// Whether the host sleeps until the request changes. On a line of its own, which the guest reads
     /// with each request and the host seldom writes.
     pub(crate) host_waits: HostWaits,
