@@ -35,6 +35,15 @@ fn setting_a_timer_replaces_the_one_before(backend: BackendKind) {
     check("replace", "came 1 times\n", backend);
 }
 
+fn a_timer_that_is_moved_when_it_comes_is_not_early(backend: BackendKind) {
+    let ended = run("moved", ClockMode::Real, backend);
+    ended.assert_output("came at all: true, always: false, 0 too early\n");
+}
+
+fn a_timer_ends_a_wait_through_the_trap_page(backend: BackendKind) {
+    check("trap-wait", "woken 20 times\n", backend);
+}
+
 fn a_disarmed_timer_does_not_come(backend: BackendKind) {
     check("disarm", "came 0 and 1 times\n", backend);
 }
@@ -158,6 +167,8 @@ on_every_backend!(
     a_handler_can_set_its_timer_again,
     setting_a_timer_replaces_the_one_before,
     a_disarmed_timer_does_not_come,
+    a_timer_that_is_moved_when_it_comes_is_not_early,
+    a_timer_ends_a_wait_through_the_trap_page,
     a_deadline_in_the_past_raises_the_line_at_once,
     every_line_has_a_timer_of_its_own,
     waiting_ends_at_its_deadline_or_at_an_event_and_says_which,

@@ -2,7 +2,7 @@
 //! and it never outlives its sandbox.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 use vcpu_abi::layout::{GATE, INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
 use vcpu_host::backend::Pace;
@@ -275,6 +275,52 @@ fn a_guest_that_waits_uses_no_processor_and_neither_does_its_host(backend: Backe
         live.lines.raise(STOP);
         live.end(b"");
     }
+}
+
+/// How often threads of this process with this name have gone to sleep.
+fn sleeps_of(name: &str) -> u64 {
+    let mut sleeps = 0;
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let folder = task.unwrap().path();
+        // It may have ended meanwhile.
+        let read = |file| fs::read_to_string(folder.join(file)).unwrap_or_default();
+        if read("comm").trim() == name {
+            let status = read("status");
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += line.map_or(0, |count| count.trim().parse::<u64>().unwrap());
+        }
+    }
+    sleeps
+}
+
+/// Only the reference backend's timers are the host's.
+#[test]
+fn a_timer_of_the_guests_process_does_not_wake_the_host() {
+    const NAME: &str = "a_timer_of_the_guests_process_does_not_wake_the_host";
+    if !again::is_other() {
+        // Alone in a process: other tests have timers too.
+        again::run(NAME);
+        return;
+    }
+    let slept = |backend| {
+        let mut live = Guest::new("guest-events", backend).arguments(["sleep-often"]).start();
+        let mut output = BufReader::new(live.output.try_clone().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        // Once it has waited long enough, somebody watches over it.
+        std::thread::sleep(Duration::from_millis(50));
+        let before = sleeps_of("vcpu-timers");
+        live.input.write_all(b"x").unwrap();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "before\nafter\n");
+        let sleeps = sleeps_of("vcpu-timers") - before;
+        live.input.write_all(b"x").unwrap();
+        live.end(b"").assert_output("");
+        sleeps
+    };
+    let (own, host) = (slept(BackendKind::Seccomp), slept(BackendKind::Ptrace));
+    // Reading its input wakes it a few times.
+    assert!(own < 20 && host >= 300, "woken {own} times, and {host} times by ptrace");
 }
 
 fn a_sandbox_that_is_dropped_leaves_no_process(backend: BackendKind) {

@@ -118,6 +118,13 @@ impl Clock {
         sys::monotonic().saturating_add(deadline.saturating_sub(self.now()))
     }
 
+    /// The time-stamp counter at which this clock reaches `deadline`; 0 if it does not follow the counter.
+    pub(crate) fn due(&self, deadline: u64) -> u64 {
+        let Clock::Counter(parameters) = self else { return 0 };
+        let ticks = (u128::from(deadline) << parameters.shift).div_ceil(parameters.multiplier.max(1).into());
+        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(parameters.counter_base)
+    }
+
     /// Lets virtual time pass up to `deadline`; other clocks pass by themselves.
     pub(crate) fn advance(&self, deadline: u64) {
         if let Clock::Virtual(now) = self {

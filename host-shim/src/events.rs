@@ -123,6 +123,15 @@ impl Events {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, KICK);
     }
 
+    /// Makes a guest that runs look; one that waits in its own process looks, or sleeps on the doorbell.
+    fn disturb_guest(&self) {
+        // It says so before it looks for events, and the event was there before this question.
+        if self.pages.slot().dozes.load(SeqCst) == 0 {
+            return self.kick_guest();
+        }
+        let _ = futex::wake(&self.pages.vcpu().doorbell, futex::Flags::empty(), 1);
+    }
+
     /// Wakes the vCPU's thread where it sleeps for the guest's next request. It cannot miss that: the word
     /// on which it sleeps changes.
     fn disturb(&self) {
@@ -156,7 +165,7 @@ impl Events {
     fn kick(&self) {
         self.kicks.fetch_add(1, SeqCst);
         match self.activity.load(SeqCst) {
-            running if running == Activity::Running as u32 => self.kick_guest(),
+            running if running == Activity::Running as u32 => self.disturb_guest(),
             waiting if waiting == Activity::Waiting as u32 => {
                 let _ = futex::wake(&self.kicks, futex::Flags::PRIVATE, 1);
             }

@@ -8,7 +8,8 @@
 //! | `ptrace` | the gate's | a number that no system call has: it stops the process for the host, and does nothing if there is no host |
 //! | `seccomp` | return from a signal | always: it changes registers and blocked signals of nobody but the guest |
 //! | `seccomp` | futex wake | of one waiter on the one word that the host sleeps on |
-//! | `seccomp` | futex wait | without end on the one word that the host answers by |
+//! | `seccomp` | futex wait, twice | without end on the one word that the host answers by; on the doorbell |
+//! | `seccomp` | `timer_settime`, twice | of the process's one timer to the time that stands in the host's page; to the short one beside it, from now on |
 //!
 //! With ptrace it is the second wall: no system call of the guest happens there anyway.
 //!
@@ -36,11 +37,14 @@ const INSTRUCTION: u32 = 8;
 const ADDRESS: u32 = 16;
 const LENGTH: u32 = 24;
 const ACCESS: u32 = 32;
-/// The same arguments of `futex`, and its fourth.
+/// The same arguments of `futex` and `timer_settime`, and their fourth.
 const OPERATION: u32 = 24;
 const VALUE: u32 = 32;
 const TIMEOUT: u32 = 40;
 const HIGH: u32 = 4;
+
+/// The number of the process's timer: it makes just one.
+pub(crate) const TIMER: u64 = 0;
 
 /// Upper halves of addresses and lengths stay below this, so that their sum cannot overflow 64 bits.
 const HIGH_MAX: u32 = 0xffff;
@@ -79,8 +83,14 @@ pub(crate) struct OwnSites {
     pub sigreturn: u64,
     /// The wake-up, and the word on which somebody sleeps.
     pub wake: (u64, u64),
-    /// The sleep, and the word on which it sleeps.
+    /// The sleep until there is an answer, and the word on which it sleeps.
     pub wait: (u64, u64),
+    /// The sleep until there is an event, and the word.
+    pub doze: (u64, u64),
+    /// The setting of the timer, and where its absolute time lies.
+    pub arm: (u64, u64),
+    /// That for once more, and where its relative time lies.
+    pub again: (u64, u64),
 }
 
 /// The filter for a guest whose RAM is `ram`.
@@ -127,16 +137,35 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
         argument(ADDRESS, own.wake.1, Next, &mut wake);
         argument(OPERATION, libc::FUTEX_WAKE as u64, Next, &mut wake);
         argument(VALUE, 1, Allow, &mut wake);
-        let mut wait = Vec::new();
-        argument(ADDRESS, own.wait.1, Next, &mut wait);
-        argument(OPERATION, libc::FUTEX_WAIT as u64, Next, &mut wait);
-        argument(TIMEOUT, 0, Allow, &mut wait);
-        let length = (3 + wake.len() + wait.len()) as u8;
-        steps.extend([equal(libc::SYS_futex as u32, Next, Skip(length)), load(INSTRUCTION)]);
-        steps.push(equal(own.wake.0 as u32, Next, Skip(wake.len() as u8)));
-        steps.extend(wake);
-        steps.push(equal(own.wait.0 as u32, Next, Trap));
-        steps.extend(wait);
+        // A site, then what it asks of the arguments.
+        let mut sites = |number: libc::c_long, sites: Vec<(u64, Vec<Step>)>| {
+            let length: usize = 1 + sites.iter().map(|(_, steps)| 1 + steps.len()).sum::<usize>();
+            steps.extend([equal(number as u32, Next, Skip(length as u8 + 1)), load(INSTRUCTION)]);
+            for (site, checks) in sites {
+                steps.push(equal(site as u32, Next, Skip(checks.len() as u8)));
+                steps.extend(checks);
+            }
+            steps.push(Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_TRAP));
+        };
+        let wait = |word| {
+            let mut steps = Vec::new();
+            argument(ADDRESS, word, Next, &mut steps);
+            argument(OPERATION, libc::FUTEX_WAIT as u64, Next, &mut steps);
+            argument(TIMEOUT, 0, Allow, &mut steps);
+            steps
+        };
+        let set = |flags, time| {
+            let mut steps = Vec::new();
+            argument(ADDRESS, TIMER, Next, &mut steps);
+            argument(OPERATION, flags, Next, &mut steps);
+            argument(VALUE, time, Next, &mut steps);
+            argument(TIMEOUT, 0, Allow, &mut steps);
+            steps
+        };
+        let (own_wait, doze) = ((own.wait.0, wait(own.wait.1)), (own.doze.0, wait(own.doze.1)));
+        sites(libc::SYS_futex, vec![(own.wake.0, wake), own_wait, doze]);
+        let arm = (own.arm.0, set(libc::TIMER_ABSTIME as u64, own.arm.1));
+        sites(libc::SYS_timer_settime, vec![arm, (own.again.0, set(0, own.again.1))]);
     }
     steps.extend([
         equal(libc::SYS_mprotect as u32, Next, Trap),
@@ -185,12 +214,15 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
         Step::Do(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW),
     ]);
     let ends = steps.len() - 3;
-    let distance = |at: usize, to: To| match to {
-        To::Next => 0,
-        To::Skip(steps) => steps,
-        To::Trap => (ends - at - 1) as u8,
-        To::Trace => (ends - at) as u8,
-        To::Allow => (ends - at + 1) as u8,
+    let distance = |at: usize, to: To| {
+        let steps = match to {
+            To::Next => 0,
+            To::Skip(steps) => steps.into(),
+            To::Trap => ends - at - 1,
+            To::Trace => ends - at,
+            To::Allow => ends - at + 1,
+        };
+        u8::try_from(steps).expect("the program is short")
     };
     let assemble = |(at, step): (usize, &Step)| match *step {
         Step::Do(code, k) => libc::sock_filter { code: code as u16, jt: 0, jf: 0, k },
@@ -210,8 +242,14 @@ mod tests {
     const GATE_END: u64 = 0x1_2007;
     const PROTECT_END: u64 = 0x1_2010;
     const TRACED: Sites = Sites { mprotect: PROTECT_END, gate: Some(GATE_END), own: None };
-    const OWN: OwnSites =
-        OwnSites { sigreturn: 0x1_2020, wake: (0x1_2030, 0x1_0fc0), wait: (0x1_2040, 0x18_0000) };
+    const OWN: OwnSites = OwnSites {
+        sigreturn: 0x1_2020,
+        wake: (0x1_2030, 0x1_0fc0),
+        wait: (0x1_2040, 0x18_0000),
+        doze: (0x1_2050, 0x1_0048),
+        arm: (0x1_2060, 0x18_0100),
+        again: (0x1_2070, 0x18_0120),
+    };
     const ALONE: Sites = Sites { mprotect: PROTECT_END, gate: None, own: Some(OWN) };
 
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -244,6 +282,16 @@ mod tests {
     };
     const WAIT: Attempt =
         Attempt { instruction: OWN.wait.0, address: OWN.wait.1, length: 0, access: 7, ..WAKE };
+    const DOZE: Attempt = Attempt { instruction: OWN.doze.0, address: OWN.doze.1, ..WAIT };
+    const ARM: Attempt = Attempt {
+        number: libc::SYS_timer_settime as u32,
+        instruction: OWN.arm.0,
+        address: 0,
+        length: libc::TIMER_ABSTIME as u64,
+        access: OWN.arm.1,
+        ..GOOD
+    };
+    const AGAIN: Attempt = Attempt { instruction: OWN.again.0, length: 0, access: OWN.again.1, ..ARM };
     const RETURN: Attempt =
         Attempt { number: libc::SYS_rt_sigreturn as u32, instruction: OWN.sigreturn, ..GOOD };
 
@@ -292,6 +340,11 @@ mod tests {
             call(libc::SYS_rt_sigreturn, own.sigreturn)
                 || call(libc::SYS_futex, own.wake.0) && (address, length, access) == (own.wake.1, 1, 1)
                 || call(libc::SYS_futex, own.wait.0) && (address, length, fourth) == (own.wait.1, 0, 0)
+                || call(libc::SYS_futex, own.doze.0) && (address, length, fourth) == (own.doze.1, 0, 0)
+                || call(libc::SYS_timer_settime, own.arm.0)
+                    && (address, length, access, fourth) == (0, 1, own.arm.1, 0)
+                || call(libc::SYS_timer_settime, own.again.0)
+                    && (address, length, access, fourth) == (0, 0, own.again.1, 0)
         });
         if sites.gate.is_some_and(|gate| call(GATE_NUMBER.into(), gate)) {
             libc::SECCOMP_RET_TRACE
@@ -304,10 +357,11 @@ mod tests {
 
     #[test]
     fn every_number_at_every_site_is_trapped_but_the_few() {
-        let sites = [0, GATE_END, PROTECT_END, OWN.sigreturn, OWN.wake.0, OWN.wait.0];
-        for instruction in sites.into_iter().chain([GATE_END | 1 << 32, OWN.sigreturn | 1 << 32, u64::MAX]) {
+        let own = [OWN.sigreturn, OWN.wake.0, OWN.wait.0, OWN.doze.0, OWN.arm.0, OWN.again.0];
+        let sites = [0, GATE_END, PROTECT_END].into_iter().chain(own);
+        for instruction in sites.chain([GATE_END | 1 << 32, OWN.sigreturn | 1 << 32, u64::MAX]) {
             for number in (0..1000).chain([GATE_NUMBER, GATE_NUMBER - 1, 0x4000_000a, 0x4000_000f]) {
-                for arguments in [GOOD, WAKE, WAIT] {
+                for arguments in [GOOD, WAKE, WAIT, DOZE, ARM, AGAIN] {
                     let attempt = Attempt { number, instruction, ..arguments };
                     for sites in [TRACED, ALONE] {
                         assert_eq!(run(attempt, &sites), rule(attempt, &sites), "{attempt:x?}");
@@ -315,13 +369,13 @@ mod tests {
                 }
             }
         }
-        let allowed = [WAKE, WAIT, RETURN].map(|attempt| run(attempt, &ALONE));
-        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 3]);
+        let allowed = [WAKE, WAIT, DOZE, ARM, AGAIN, RETURN].map(|attempt| run(attempt, &ALONE));
+        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 6]);
     }
 
     #[test]
-    fn every_half_of_a_futex_argument_counts() {
-        for attempt in [WAKE, WAIT] {
+    fn every_half_of_an_argument_counts() {
+        for attempt in [WAKE, WAIT, DOZE, ARM, AGAIN] {
             for bit in (0..64).map(|bit| 1u64 << bit) {
                 for changed in [
                     Attempt { address: attempt.address ^ bit, ..attempt },
@@ -339,7 +393,7 @@ mod tests {
     fn another_architecture_is_trapped() {
         for architecture in [0x4000_0003, 0, 0xc000_00b7] {
             let gate = Attempt { number: GATE_NUMBER, instruction: GATE_END, ..GOOD };
-            for attempt in [GOOD, WAKE, WAIT, RETURN, gate] {
+            for attempt in [GOOD, WAKE, WAIT, DOZE, ARM, AGAIN, RETURN, gate] {
                 for sites in [TRACED, ALONE] {
                     let ended = run(Attempt { architecture, ..attempt }, &sites);
                     assert_eq!(ended, libc::SECCOMP_RET_TRAP);

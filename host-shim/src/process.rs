@@ -273,8 +273,10 @@ pub(crate) fn start_alone(
     const SA_RESTORER: u64 = 0x0400_0000;
     // At first the stack holds what the script points to: the stack's own description, the handlers', the
     // filter. A frame comes from the other end.
+    const TIMER_AT: u64 = STACK_AT + 24;
     const ACTION_AT: u64 = STACK_AT + 32;
-    const FILTER_AT: u64 = STACK_AT + 64;
+    const EVENT_AT: u64 = STACK_AT + 64;
+    const FILTER_AT: u64 = STACK_AT + 128;
     static EXECUTABLE: Executable = Executable::new();
     let ours = |mask: u64, signal: &c_int| mask | 1 << (signal - 1);
     let blocked = !HANDLED.iter().fold(0, ours);
@@ -284,10 +286,15 @@ pub(crate) fn start_alone(
         let arguments = [signal as u64, ACTION_AT, 0, 8, 0, 0];
         script.add("handle signals", libc::SYS_rt_sigaction, arguments);
     }
+    let timer = [libc::CLOCK_MONOTONIC as u64, EVENT_AT, TIMER_AT, 0, 0, 0];
+    script.add("make a timer", libc::SYS_timer_create, timer);
     add_filter(&mut script, FILTER_AT);
     let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
     let (handler, restorer) = (code::handler(), code::restorer());
-    let words = [STACK_AT, 0, STACK_SIZE, 0, handler, flags, restorer, u64::MAX];
+    // The timer's number is written over the last of the first four; its event is a signal to the process.
+    let event = [0, code::SIGNAL_OF_TIMER as u64 | (libc::SIGEV_SIGNAL as u64) << 32, 0, 0, 0, 0, 0, 0];
+    let words =
+        [&[STACK_AT, 0, STACK_SIZE, NO_TIMER, handler, flags, restorer, u64::MAX], &event[..]].concat();
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.extend(stub::filter_bytes(&filter::program(ram(memory), &code::sites()), FILTER_AT));
     let stack = (pages.area_at + PAGE_SIZE) as usize;
@@ -313,6 +320,11 @@ pub(crate) fn start_alone(
         }
     }
     reply.host_waits.0.store(0, SeqCst);
+    let timer = pages.on_stack::<u32>(TIMER_AT).expect("it lies there");
+    // SAFETY: it lies in our mapping; the guest waits in its handler.
+    if u64::from(unsafe { timer.read_volatile() }) != filter::TIMER {
+        return Err(Error::Start("its timer has another number than the filter allows".to_owned()));
+    }
     pages.write(0, &[0; stub::SCRIPT_SIZE_MAX]);
     pages.write(stack, &vec![0; bytes.len()]);
     Ok(process)
@@ -321,9 +333,20 @@ pub(crate) fn start_alone(
 /// How often, in ns, to look whether a process that starts is dead: it is a rare thing.
 const START_LOOK: u64 = 5_000_000;
 
+/// What no timer has as its number.
+const NO_TIMER: u64 = u64::MAX;
+
 /// The signals that a process without a tracer handles. All others are blocked.
-const HANDLED: [c_int; 7] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS, libc::SIGURG];
+const HANDLED: [c_int; 8] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGURG,
+    code::SIGNAL_OF_TIMER,
+];
 
 /// Bytes from a script's last step but one to what lies behind the script.
 const FILTER_STEP: u64 = 64;

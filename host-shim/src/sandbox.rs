@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 
 use crate::backend::ptrace::Ptrace;
 use crate::backend::seccomp::Seccomp;
+use crate::backend::seccomp::timer::OwnTimer;
 use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
@@ -151,7 +152,9 @@ impl<'i> Sandbox<'i> {
         let events = Arc::new(Events::new(pages.clone(), pidfd));
         let clock = Clock::start(config.clock);
         pages.set_information(information::page(size, &clock, &strings));
-        let mut timers = Timers::new(events.clone(), clock).map_err(setup("make a timer"))?;
+        let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
+        let own = has_own.then(|| OwnTimer::new(pages.clone()));
+        let mut timers = Timers::new(events.clone(), clock, own).map_err(setup("make a timer"))?;
         if let Some(limit) = config.time_limit {
             let now = sys::monotonic();
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
@@ -366,6 +369,7 @@ impl<'i> Sandbox<'i> {
     fn wait(&mut self, deadline: Option<u64>) -> Result<Flow, Error> {
         let page = self.pages.vcpu();
         page.state.fetch_or(State::IRQ.bits(), Relaxed);
+        self.timers.take_back().map_err(|error| Error::system("set a timer", error))?;
         loop {
             if self.events.over() {
                 return Ok(Flow::Continue);

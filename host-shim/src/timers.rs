@@ -1,9 +1,11 @@
 //! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
 //!
-//! A sandbox that sets a timer, finds a stream not ready, waits or has a time limit gets one thread, which
+//! Where the guest's process has a timer of its own, that one has the next deadline, and nobody here wakes
+//! up for it. A sandbox that sets another timer, finds a stream not ready, waits or has a time limit gets one thread, which
 //! sleeps in `poll` and raises lines. It runs on the same core as the vCPU's thread if that is pinned:
 //! waking another core is what costs most.
 
+use crate::backend::seccomp::timer::OwnTimer;
 use crate::clock::Clock;
 use crate::console::Readiness;
 use crate::events::Events;
@@ -22,6 +24,8 @@ use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
 struct Wishes {
     /// Deadline of each line's timer, in ns of the guest's clock.
     timers: [Option<u64>; EVENT_LINES as usize],
+    /// The line and the deadline that the guest's own timer has; it is not among the others.
+    own: Option<(usize, u64)>,
     limit: Option<u64>,
     /// Streams on which the guest waits, with what it waits for.
     streams: Vec<Readiness>,
@@ -36,6 +40,8 @@ struct Shared {
     bell: OwnedFd,
     events: Arc<Events>,
     clock: Clock,
+    /// The timer of the guest's process, if it has one.
+    own: Option<OwnTimer>,
 }
 
 /// The timers of a sandbox.
@@ -43,6 +49,13 @@ struct Shared {
 pub(crate) struct Timers {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Wishes {
+    /// The earliest deadline that is not the guest's own timer's.
+    fn earliest(&self) -> Option<u64> {
+        self.timers.iter().flatten().copied().min()
+    }
 }
 
 impl Shared {
@@ -53,13 +66,36 @@ impl Shared {
 
     /// Sets the timer to the earliest deadline. Virtual time comes without it.
     fn arm(&self, wishes: &Wishes) -> io::Result<()> {
-        let timers = wishes.timers.iter().flatten().filter(|_| !self.clock.is_virtual());
-        let earliest = timers.map(|deadline| self.clock.to_host(*deadline)).chain(wishes.limit).min();
+        let timer = wishes.earliest().filter(|_| !self.clock.is_virtual());
+        let earliest =
+            timer.map(|deadline| self.clock.to_host(deadline)).into_iter().chain(wishes.limit).min();
         // Zero would disarm.
         let it_value = sys::timespec(earliest.map_or(0, |deadline| deadline.max(1)));
         let setting = Itimerspec { it_interval: sys::timespec(0), it_value };
         rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
         Ok(())
+    }
+
+    /// Takes back what the guest's own timer has, unless that has fired.
+    fn take_back(&self, wishes: &mut Wishes) {
+        if let (Some(timer), Some((line, deadline))) = (&self.own, wishes.own.take())
+            && timer.claim()
+        {
+            wishes.timers[line] = Some(deadline);
+        }
+    }
+
+    /// Gives the next deadline to the guest's own timer, which was taken back. The guest waits meanwhile.
+    fn give(&self, wishes: &mut Wishes) {
+        let Some(timer) = &self.own else { return };
+        let deadlines = wishes.timers.iter().enumerate();
+        let next =
+            deadlines.filter_map(|(line, deadline)| Some((line, (*deadline)?))).min_by_key(|next| next.1);
+        let Some((line, deadline)) = next else { return timer.unset() };
+        wishes.timers[line] = None;
+        wishes.own = next;
+        let (now, at) = (sys::monotonic(), self.clock.to_host(deadline));
+        timer.set(line as u32, at, at.saturating_sub(now), self.clock.due(deadline));
     }
 
     /// Makes the thread look at its wishes again.
@@ -135,14 +171,25 @@ impl Shared {
 }
 
 impl Timers {
-    pub(crate) fn new(events: Arc<Events>, clock: Clock) -> io::Result<Timers> {
-        let wishes =
-            Wishes { timers: [None; EVENT_LINES as usize], limit: None, streams: Vec::new(), end: false };
+    /// Those of a guest with this clock, and with this timer in its process, if time is not virtual.
+    pub(crate) fn new(events: Arc<Events>, clock: Clock, own: Option<OwnTimer>) -> io::Result<Timers> {
+        let timers = [None; EVENT_LINES as usize];
+        let wishes = Wishes { timers, own: None, limit: None, streams: Vec::new(), end: false };
         let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events, clock };
+        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events, clock, own };
         Ok(Timers { shared: Arc::new(shared), thread: None })
+    }
+
+    /// Lets nobody but this side keep the guest's time: it waits here.
+    pub(crate) fn take_back(&self) -> io::Result<()> {
+        let mut wishes = self.shared.wishes();
+        if wishes.own.is_none() {
+            return Ok(());
+        }
+        self.shared.take_back(&mut wishes);
+        self.shared.arm(&wishes)
     }
 
     /// The guest's clock.
@@ -150,13 +197,19 @@ impl Timers {
         &self.shared.clock
     }
 
-    /// Sets the timer of a line to `deadline` in ns of the guest's clock, or disarms it.
+    /// Sets the timer of a line to `deadline` in ns of the guest's clock, or disarms it. The guest waits.
     pub(crate) fn set(&mut self, line: u32, deadline: Option<u64>) -> io::Result<()> {
         {
             let mut wishes = self.shared.wishes();
+            let before = wishes.earliest();
+            self.shared.take_back(&mut wishes);
             wishes.timers[line as usize] = deadline;
             if self.shared.clock.is_virtual() {
                 self.shared.raise_due(&mut wishes);
+                return Ok(());
+            }
+            self.shared.give(&mut wishes);
+            if wishes.earliest() == before {
                 return Ok(());
             }
             self.shared.arm(&wishes)?;

@@ -7,6 +7,8 @@
 //! | anything not permitted | a signal of the kernel's own: the handler performs the upcall | nothing |
 //! | the same while it takes no exceptions | the handler publishes that | exception |
 //! | is kicked | `SIGURG`: the handler performs the upcall, or leaves the event pending | nothing |
+//! | has a deadline come | `SIGALRM`: the handler raises the line; then as above | nothing |
+//! | waits without a deadline | the gate sleeps on the doorbell, and whoever raises a line wakes it | nothing |
 //!
 //! `code` is what runs in that process, `slot` the memory through which both speak. A guest that does not
 //! answer costs its host nothing but a deadline: nothing here waits for one without end, but for its next
@@ -14,6 +16,7 @@
 
 pub(crate) mod code;
 pub(crate) mod slot;
+pub(crate) mod timer;
 
 use super::{Backend, Exception, Pace, Request, Stop};
 use crate::events::Events;
@@ -24,7 +27,7 @@ use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys};
 use rustix::io::Errno;
 use rustix::thread::futex;
-use slot::{Answer, DOUBLE_FAULT, GATE_CALL, PROTECTED, STOPPED, TRAP_CALL, TRAP_FLAG};
+use slot::{Answer, DOUBLE_FAULT, GATE_CALL, PROTECTED, SPIN_SHIFT, STOPPED, TRAP_CALL, TRAP_FLAG};
 use std::arch::x86_64::_rdtsc;
 use std::hint;
 use std::io;
@@ -89,10 +92,13 @@ enum Waited {
     TimedOut,
 }
 
-/// How long to spin, which depends on whether it paid.
+/// How long the guest may be silent before somebody must see to it that its end would be noticed, in ns.
+const CALM: u64 = 2_000_000;
+
+/// How long to spin, which depends on whether it would have paid the last time.
 ///
-/// The host spins after an answer as long as that has lately led to the next request. The guest spins if
-/// its last call was answered within the time. Where both share a core nobody ever spins.
+/// The host spins after an answer if the last request came soon after the answer before it. The guest spins
+/// if its last call was answered soon. Where both share a core nobody ever spins.
 #[derive(Debug)]
 struct Budget {
     /// Most looks at a word; 0 where spinning cannot pay.
@@ -100,6 +106,8 @@ struct Budget {
     now: u32,
     /// The time-stamp counter when the last request was seen.
     began: u64,
+    /// The time-stamp counter when the last answer was given.
+    answered: u64,
     /// Ticks of the counter that are spun at most.
     ticks: u64,
 }
@@ -107,13 +115,21 @@ struct Budget {
 impl Budget {
     fn new(pays: bool) -> Budget {
         let (most, ticks) = if pays { calibrate() } else { (0, 0) };
-        Budget { most, now: most, began: 0, ticks }
+        Budget { most, now: most, began: 0, answered: 0, ticks }
     }
 
-    /// A request was seen while spinning, or was not.
-    fn paid(&mut self, paid: bool) {
-        let least = self.most / 64;
-        self.now = if paid { self.now.saturating_mul(2).min(self.most) } else { (self.now / 2).max(least) };
+    /// A request was seen. Who slept for it may have been woken late.
+    fn seen(&mut self) {
+        if self.most != 0 {
+            self.began = counter();
+            let soon = self.began.saturating_sub(self.answered) <= self.pays();
+            self.now = if soon { self.most } else { self.most >> SPIN_SHIFT };
+        }
+    }
+
+    /// The ticks within which it must come so that to spin pays: sleeping would have taken as long again.
+    fn pays(&self) -> u64 {
+        2 * self.ticks
     }
 }
 
@@ -153,6 +169,9 @@ impl Seccomp {
         let frame = frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)?;
         let budget = Budget::new(spins);
         pages.reply().spin.store(budget.most, Relaxed);
+        pages.reply().spin_most.store(budget.most, Relaxed);
+        pages.reply().spin_pays.store(budget.pays().try_into().unwrap_or(u32::MAX), Relaxed);
+        pages.slot().special.doze_spin.store(budget.most, Relaxed);
         let at = At::Stopped(frame, false);
         let mut this = Seccomp { process, pages, events, at, seen, kick: false, answer: None, budget };
         this.set_registers(Registers::start(entry))?;
@@ -163,9 +182,12 @@ impl Seccomp {
     fn reply(&mut self, value: i64, answer: Answer) {
         let reply = self.pages.reply();
         reply.value.store(value as u64, Relaxed);
-        reply.flags.store(answer.bits(), Relaxed);
+        let arm = if reply.is_new.load(Relaxed) != 0 { Answer::ARM } else { Answer::empty() };
+        reply.is_new.store(0, Relaxed);
+        reply.flags.store((answer | arm).bits(), Relaxed);
         if self.budget.most != 0 {
-            let quick = counter().saturating_sub(self.budget.began) < self.budget.ticks;
+            self.budget.answered = counter();
+            let quick = self.budget.answered.saturating_sub(self.budget.began) < self.budget.ticks;
             let spin = if quick { self.budget.most } else { 0 };
             // Seldom changes, and the guest reads it.
             if reply.spin.load(Relaxed) != spin {
@@ -205,13 +227,11 @@ impl Seccomp {
     fn spin(&mut self) -> Option<u32> {
         for _ in 0..self.budget.now {
             if let Some(kind) = self.look() {
-                self.budget.began = counter();
-                self.budget.paid(true);
+                self.budget.seen();
                 return Some(kind);
             }
             hint::spin_loop();
         }
-        self.budget.paid(false);
         None
     }
 
@@ -226,7 +246,7 @@ impl Seccomp {
             // The lowest bit is the host's own: it was disturbed. From here on it can be again.
             word.fetch_and(!1, SeqCst);
             if let Some(kind) = self.look() {
-                self.budget.began = counter();
+                self.budget.seen();
                 break Waited::Request(kind);
             }
             if self.events.over() {
@@ -408,8 +428,11 @@ impl Backend for Seccomp {
         loop {
             let waited = match self.spin() {
                 Some(kind) => Waited::Request(kind),
-                None if !self.events.is_watched() => return Ok(Stop::Idle),
-                None => self.sleep(self.events.limit()),
+                None if self.events.is_watched() => self.sleep(self.events.limit()),
+                None => match self.sleep(Some(sys::monotonic() + CALM)) {
+                    Waited::TimedOut => return Ok(Stop::Idle),
+                    waited => waited,
+                },
             };
             match waited {
                 Waited::Request(kind) => {

@@ -2,23 +2,29 @@
 //!
 //! ```text
 //!  guest calls ──▶ gate ──▶ exchange ──▶ look ──▶ back to the guest
-//!                              ▲           └─ an event is pending: upcall from here
+//!                    │         ▲         ▲ └─ an event is pending: upcall from here
+//!                    └─ wait ──┼─────────┘
 //!  signal ──▶ handler ─────────┤ trap page, stop, double fault
-//!                └─ exception, event: registers to the state save area, frame := entry vector
+//!                └─ exception, event, timer: registers to the state save area, frame := entry vector
 //! ```
+//!
+//! A call that waits without a deadline does not get to the host: whoever raises a line wakes the guest.
+//! Nor does the guest's next timer, which is its process's own. The host only says when it fires; it fires a
+//! little early if Linux's clock is ahead of the counter that is the guest's, and is then set again.
 //!
 //! The gate uses no stack. The handler runs on a stack of its own with all signals blocked, so nothing
 //! interrupts it, and what it does to the frame becomes true when it returns. It uses general registers
 //! only: the extended state stays where the kernel put it, and is back when the entry vector runs.
 //!
 //! Everything here may be jumped to, at any byte, by a hostile guest. It then does to itself what it could
-//! do by its own instructions: all it can reach is its own memory, and four system calls that the filter
+//! do by its own instructions: all it can reach is its own memory, and a few system calls that the filter
 //! knows by their addresses and arguments.
 
 use super::slot::{self, Answer, CallSlot, REPLY_AT, Reply, SLOT_AT, Special};
 use crate::stub::{Page, start_code};
 use std::arch::global_asm;
 use std::mem::offset_of;
+use vcpu_abi::call::{Call, NEVER};
 use vcpu_abi::cause::Cause;
 use vcpu_abi::layout::{GATE, PAGE_SIZE, TRAP_INSTRUCTION, TRAP_PAGE, VCPU_PAGE};
 use vcpu_abi::page::{ERROR_CODE_KNOWN, State, StateSaveArea, Sticky, VcpuPage};
@@ -39,17 +45,21 @@ const SEGMENTS: u64 = 0x33 | 0x2b << 48;
 
 const SSA: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, ssa);
 const SIGNAL_OF_KICKS: i32 = libc::SIGURG;
+/// The signal of the process's timer.
+pub(crate) const SIGNAL_OF_TIMER: i32 = libc::SIGALRM;
 
 global_asm!(
     ".pushsection .rodata.vcpu_fast, \"a\"",
-    ".irp label, page, published, look, look_end, wake_end, wait_end, protect_end, handler, return, return_end, start, end",
+    ".irp label, page, published, look, look_end, wake_end, wait_end, arm_end, doze_end, again_end, protect_end, handler, return, return_end, start, end",
     ".global vcpu_fast_\\label",
     ".hidden vcpu_fast_\\label",
     ".endr",
     ".balign 64",
     "vcpu_fast_page:",
     // The gate, at offset 0, with the C arguments rdi, rsi, rdx, rcx, r8.
-    "mov [{number}], edi",
+    "cmp edi, {wait}",
+    "je 90f",
+    "9: mov [{number}], edi",
     "mov [{a}], rsi",
     "mov [{b}], rdx",
     "mov [{c}], rcx",
@@ -104,8 +114,19 @@ global_asm!(
     "jnz 18f",
     "mov rax, [{value}]",
     "jmp r9",
-    // The host wants something before it answers: rights of pages changed, or the registers.
-    "18: test eax, {answer_protect}",
+    // The host wants something before the guest goes on. First, its timer set to what the host's page says.
+    "18: test eax, {answer_arm}",
+    "jz 19f",
+    "xor edi, edi",
+    "mov esi, {absolute}",
+    "mov edx, {timer}",
+    "xor r10d, r10d",
+    "mov eax, {timer_settime}",
+    "syscall",
+    "vcpu_fast_arm_end:",
+    // Then, and before there is an answer: rights of pages changed, or the registers.
+    "mov eax, [{flags}]",
+    "19: test eax, {answer_protect}",
     "jnz 20f",
     "test eax, {answer_stop}",
     "jnz 21f",
@@ -171,6 +192,50 @@ global_asm!(
     "popfq",
     "mov rsp, [{entry_sp}]",
     "jmp qword ptr [{entry_ip}]",
+    // A wait without deadline. Who raises a line does not disturb it: it looks, and then sleeps on the
+    // doorbell. How long it looks depends on whether that has lately paid.
+    "90: cmp rsi, {never}",
+    "jne 9b",
+    "cmp dword ptr [{real_time}], 0",
+    "je 9b",
+    "or dword ptr [{state}], {irq}",
+    "mov eax, 1",
+    "xchg [{dozes}], eax",
+    "rdtsc",
+    "mov r8d, eax",
+    "mov ecx, [{doze_spin}]",
+    "91: cmp qword ptr [{pending}], 0",
+    "jne 93f",
+    "test dword ptr [{sticky}], {event_pending}",
+    "jnz 93f",
+    "sub ecx, 1",
+    "jb 92f",
+    "pause",
+    "jmp 91b",
+    "92: mov edx, [{doorbell}]",
+    "cmp qword ptr [{pending}], 0",
+    "jne 93f",
+    "test dword ptr [{sticky}], {event_pending}",
+    "jnz 93f",
+    "mov edi, {doorbell}",
+    "xor esi, esi",
+    "xor r10d, r10d",
+    "mov eax, {futex}",
+    "syscall",
+    "vcpu_fast_doze_end:",
+    "jmp 92b",
+    "93: mov dword ptr [{dozes}], 0",
+    "or dword ptr [{sticky}], {event_pending}",
+    "rdtsc",
+    "sub eax, r8d",
+    "mov ecx, [{spin_most}]",
+    "mov edx, ecx",
+    "shr edx, {spin_shift}",
+    "cmp eax, [{spin_pays}]",
+    "cmova ecx, edx",
+    "mov [{doze_spin}], ecx",
+    "xor eax, eax",
+    "jmp vcpu_fast_look",
     // The handler of all signals: edi is the signal, rsi its information, rdx the context. rbx becomes the
     // registers' place in the frame, r12 the interrupted instruction, ecx a cause, r13 its address, r14d
     // its error code.
@@ -184,6 +249,8 @@ global_asm!(
     "xor r14d, r14d",
     "cmp edi, {kick}",
     "je 60f",
+    "cmp edi, {signal_of_timer}",
+    "je 56f",
     // Signals from outside have codes of zero and less; nobody but the kernel can use others.
     "mov eax, [rsi + 8]",
     "test eax, eax",
@@ -339,6 +406,33 @@ global_asm!(
     "syscall",
     "vcpu_fast_return_end:",
     "ud2",
+    // The timer. The host may have taken it back; and time may not have come by the guest's counter.
+    "56: cmp dword ptr [rsi + 8], {si_timer}",
+    "jne vcpu_fast_return",
+    "cmp dword ptr [{armed}], 0",
+    "je vcpu_fast_return",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rax, rdx",
+    "cmp rax, [{due}]",
+    "jb 57f",
+    // The line is read first: whoever takes the flag down has read, or will write, the right one.
+    "mov rdx, [{line}]",
+    "xor eax, eax",
+    "xchg [{armed}], eax",
+    "test eax, eax",
+    "jz vcpu_fast_return",
+    "lock or [{pending}], rdx",
+    "lock add dword ptr [{doorbell}], 1",
+    "jmp 60f",
+    "57: xor edi, edi",
+    "xor esi, esi",
+    "mov edx, {again}",
+    "xor r10d, r10d",
+    "mov eax, {timer_settime}",
+    "syscall",
+    "vcpu_fast_again_end:",
+    "jmp vcpu_fast_return",
     // Somebody kicked. Perhaps the host wants to stop the guest; perhaps there is no event any more.
     "60: cmp dword ptr [{stop_wanted}], 0",
     "jne 80f",
@@ -454,6 +548,25 @@ global_asm!(
     protected = const slot::PROTECTED,
     stopped = const slot::STOPPED,
     double_fault = const slot::DOUBLE_FAULT,
+    answer_arm = const Answer::ARM.bits(),
+    wait = const Call::Wait as u32,
+    never = const NEVER as i64,
+    real_time = const REPLY_AT as usize + offset_of!(Reply, real_time),
+    spin_pays = const REPLY_AT as usize + offset_of!(Reply, spin_pays),
+    spin_shift = const slot::SPIN_SHIFT,
+    spin_most = const REPLY_AT as usize + offset_of!(Reply, spin_most),
+    line = const REPLY_AT as usize + offset_of!(Reply, line),
+    due = const REPLY_AT as usize + offset_of!(Reply, due),
+    timer = const slot::TIMER,
+    again = const slot::AGAIN,
+    dozes = const SLOT_AT as usize + offset_of!(CallSlot, dozes),
+    armed = const SLOT_AT as usize + offset_of!(CallSlot, armed),
+    doze_spin = const SLOT_AT as usize + offset_of!(CallSlot, special) + offset_of!(Special, doze_spin),
+    doorbell = const slot::DOORBELL,
+    timer_settime = const libc::SYS_timer_settime,
+    absolute = const libc::TIMER_ABSTIME,
+    signal_of_timer = const SIGNAL_OF_TIMER,
+    si_timer = const libc::SI_TIMER,
     answer_protect = const Answer::PROTECT.bits(),
     answer_stop = const Answer::STOP.bits(),
     futex = const libc::SYS_futex,
@@ -525,6 +638,9 @@ unsafe extern "C" {
     static vcpu_fast_look: u8;
     static vcpu_fast_wake_end: u8;
     static vcpu_fast_wait_end: u8;
+    static vcpu_fast_arm_end: u8;
+    static vcpu_fast_doze_end: u8;
+    static vcpu_fast_again_end: u8;
     static vcpu_fast_protect_end: u8;
     static vcpu_fast_handler: u8;
     static vcpu_fast_return: u8;
@@ -576,6 +692,9 @@ pub(crate) fn sites() -> crate::filter::Sites {
             sigreturn: address(&raw const vcpu_fast_return_end),
             wake: (address(&raw const vcpu_fast_wake_end), slot::REQUEST as u64),
             wait: (address(&raw const vcpu_fast_wait_end), slot::REPLY as u64),
+            doze: (address(&raw const vcpu_fast_doze_end), slot::DOORBELL as u64),
+            arm: (address(&raw const vcpu_fast_arm_end), slot::TIMER as u64),
+            again: (address(&raw const vcpu_fast_again_end), slot::AGAIN as u64),
         }),
     }
 }

@@ -28,6 +28,11 @@ pub(crate) struct CallSlot {
     pub(crate) arguments: [AtomicU64; 4],
     /// Guest address of the registers in the signal frame, if there is one.
     pub(crate) registers: AtomicU64,
+    /// Whether the guest waits for an event, looking or asleep on the doorbell, so that no signal is needed.
+    pub(crate) dozes: AtomicU32,
+    /// Whether the process's timer is set and has not fired. Whoever takes it down, the handler or the host,
+    /// raises the line.
+    pub(crate) armed: AtomicU32,
     /// What other request it is, or 0 for a call. The host clears it. On a line of its own, so that a stop
     /// between the gate's instructions leaves a half-made call as it is.
     pub(crate) special: Special,
@@ -38,7 +43,8 @@ pub(crate) struct CallSlot {
 #[derive(Debug)]
 pub(crate) struct Special {
     pub(crate) kind: AtomicU32,
-    reserved: AtomicU32,
+    /// How often the guest looks for an event before it sleeps. Its own affair.
+    pub(crate) doze_spin: AtomicU32,
     /// What `mprotect` has answered.
     pub(crate) result: AtomicU64,
     /// At a stop: the bases of the segments FS and GS, which no frame has.
@@ -67,6 +73,23 @@ pub(crate) struct Reply {
     pub(crate) has_bases: AtomicU32,
     /// With which segment bases it goes on from a stop.
     pub(crate) bases: [AtomicU64; 2],
+    /// Whether time passes by itself. Then the guest waits without the host, and has a timer of its own.
+    pub(crate) real_time: AtomicU32,
+    /// How often a guest that waits looks at most.
+    pub(crate) spin_most: AtomicU32,
+    /// A wait of at most so many ticks of the counter makes it look so often the next time, a longer one
+    /// makes it look seldom.
+    pub(crate) spin_pays: AtomicU32,
+    /// What the timer is to be set to, as `timer_settime` wants it: interval and time, in s and ns.
+    pub(crate) timer: [AtomicU64; 4],
+    /// What it is set to, relative, when it was early.
+    pub(crate) again: [AtomicU64; 4],
+    /// The bit of the line that it raises.
+    pub(crate) line: AtomicU64,
+    /// When it is due, by the time-stamp counter.
+    pub(crate) due: AtomicU64,
+    /// Whether the next answer is to say that there is something new. For the host alone.
+    pub(crate) is_new: AtomicU32,
     /// Whether the host sleeps until the request changes. On a line of its own, which the guest reads
     /// with each request and the host seldom writes.
     pub(crate) host_waits: HostWaits,
@@ -85,6 +108,8 @@ bitflags! {
         const PROTECT = 1 << 0;
         /// Stop, so that the host gets all registers. No answer yet.
         const STOP = 1 << 1;
+        /// Set its timer.
+        const ARM = 1 << 2;
     }
 }
 
@@ -98,6 +123,9 @@ pub(crate) const PROTECTED: u32 = 3;
 pub(crate) const STOPPED: u32 = 4;
 /// An exception came while the guest took none.
 pub(crate) const DOUBLE_FAULT: u32 = 5;
+
+/// Who waits looks so many times less often, as a power of two, if to look did not pay.
+pub(crate) const SPIN_SHIFT: u32 = 6;
 
 /// The trap flag in `rflags`.
 pub(crate) const TRAP_FLAG: u32 = 1 << 8;
@@ -138,6 +166,12 @@ impl CallSlot {
 pub(crate) const REQUEST: usize = SLOT_AT as usize + offset_of!(CallSlot, request);
 /// Guest address of the word that changes with every reply.
 pub(crate) const REPLY: usize = REPLY_AT as usize + offset_of!(Reply, reply);
+/// Guest address of the doorbell.
+pub(crate) const DOORBELL: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, doorbell);
+/// Guest address of what the timer is to be set to.
+pub(crate) const TIMER: usize = REPLY_AT as usize + offset_of!(Reply, timer);
+/// Guest address of what it is set to when it was early.
+pub(crate) const AGAIN: usize = REPLY_AT as usize + offset_of!(Reply, again);
 
 const _: () = {
     assert!(SLOT_AT >= VCPU_PAGE + size_of::<VcpuPage>() as u64);

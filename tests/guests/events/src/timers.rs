@@ -1,11 +1,13 @@
 //! Timers and deadlines.
 
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use libvcpu::abi::call::Error;
+use libvcpu::abi::call::{Call, Error, NEVER};
+use libvcpu::abi::layout::TRAP_PAGE;
 use libvcpu::abi::page::EVENT_LINES;
 use libvcpu::prelude::*;
 use libvcpu::time::{Duration, Instant, set_timer, sleep};
-use libvcpu::{call, event};
+use libvcpu::{call, event, machine};
 
 const LINE: u32 = 3;
 
@@ -85,6 +87,71 @@ pub(crate) fn past() {
     call::timer_set(LINE, Some(0)).expect("the line exists");
     event::wait_until(None, || counted(LINE) > 0);
     println!("came {} times", counted(LINE));
+}
+
+/// A timer that is moved about when it comes has come before that, or does not come before its new time.
+pub(crate) fn moved() {
+    let pending = &machine::page().pending;
+    let spin = |nanoseconds| {
+        let start = Instant::now();
+        while Instant::now() < start + Duration::from_nanos(nanoseconds) {
+            core::hint::spin_loop();
+        }
+    };
+    let (mut came, mut early) = (0, 0);
+    event::without(|| {
+        for round in 0..ROUNDS {
+            set_timer(LINE, Some(Instant::now() + Duration::from_nanos(round * 37 % 20_000)));
+            spin(round * 53 % 40_000);
+            set_timer(LINE, after(3_600_000));
+            came += pending.fetch_and(!(1 << LINE), Relaxed) >> LINE & 1;
+            spin(30_000);
+            early += pending.load(Relaxed) >> LINE & 1;
+        }
+    });
+    println!("came at all: {}, always: {}, {early} too early", came > 0, came == ROUNDS);
+}
+
+/// Rounds of [`moved`].
+const ROUNDS: u64 = 3000;
+
+/// Waits by a call through the trap page, for a timer that was set before.
+pub(crate) fn trap_wait() {
+    event::set_handler(LINE, Some(count::<LINE>));
+    for round in 1..=20 {
+        event::disable();
+        set_timer(LINE, after(1));
+        let result: i64;
+        // SAFETY: a call by the one instruction with which the trap page is one, with the registers it uses.
+        unsafe {
+            asm!(
+                "mov dword ptr [{trap}], edi",
+                trap = const TRAP_PAGE,
+                lateout("rax") result,
+                in("rdi") Call::Wait as u64,
+                in("rsi") NEVER,
+                in("rdx") 0,
+                in("rcx") 0,
+                in("r8") 0,
+            );
+        }
+        assert_eq!((result, counted(LINE)), (0, round));
+    }
+    println!("woken 20 times");
+}
+
+/// Sleeps 300 times; says when it begins and when it is over, and waits for an answer each time.
+pub(crate) fn sleep_often() {
+    let pause = |text| {
+        println!("{text}");
+        let mut line = [0];
+        libvcpu::io::Read::read(&mut libvcpu::io::stdin(), &mut line).expect("the test answers");
+    };
+    pause("before");
+    for _ in 0..300 {
+        sleep(Duration::from_millis(1));
+    }
+    pause("after");
 }
 
 /// Timers come in the order of their deadlines, not of their numbers or of their setting.

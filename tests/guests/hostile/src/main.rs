@@ -31,6 +31,7 @@ fn main() -> u8 {
         Some("own-calls") => gate::own_calls(),
         Some("after-call") => gate::after_call(number),
         Some("gate-bytes") => gate::bytes(),
+        Some("gate-length") => println!("{}", gate::length()),
         Some("gate-byte") => gate::byte(number),
         Some("forge") => gate::forge(number),
         Some("page-filled") => page::filled(number as u8),

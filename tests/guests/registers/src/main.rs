@@ -61,8 +61,9 @@ fn interrupt() {
     }
     clobber();
     if remaining > 0 {
-        // Different distances, so that it comes at different instructions.
-        let distance = Duration::from_nanos(1000 + remaining * 997 % 5000);
+        // Different distances, so that it comes at different instructions, and most of them longer than
+        // it takes to set the timer and to return.
+        let distance = Duration::from_nanos(1000 + remaining * 997 % 60_000);
         set_timer(LINE, Some(Instant::now() + distance));
     }
 }
