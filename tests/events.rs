@@ -97,11 +97,11 @@ fn an_event_waits_while_events_are_off(backend: BackendKind) {
 
 /// The guest acknowledges each run of a line's handler. Each line is raised again only after that: so it
 /// must run exactly as often as it was raised, whatever the guest is doing when it is raised.
-fn raise(lines_used: u32, times: u32, backend: BackendKind) {
+fn raise(lines_used: u32, times: u32, pin: bool, backend: BackendKind) {
     const STOP: u32 = 1;
     const FIRST: u32 = 10;
     const LINES: usize = 4;
-    let mut live = scenario("acknowledge", backend).start();
+    let mut live = scenario("acknowledge", backend).with(|config| config.pin = pin).start();
     let lines = live.lines.clone();
     let mut output = live.output.try_clone().unwrap();
     let mut ready = [0; 6];
@@ -144,11 +144,16 @@ fn raise(lines_used: u32, times: u32, backend: BackendKind) {
 
 fn no_raised_line_is_lost_and_none_comes_twice(backend: BackendKind) {
     // Alone, since the next event would bring a lost one with it.
-    raise(1, 4000, backend);
+    raise(1, 4000, true, backend);
+}
+
+fn no_raised_line_is_lost_where_guest_and_host_run_at_once(backend: BackendKind) {
+    raise(1, 4000, false, backend);
+    raise(4, 1000, false, backend);
 }
 
 fn lines_that_are_raised_at_once_do_not_disturb_each_other(backend: BackendKind) {
-    raise(4, 1500, backend);
+    raise(4, 1500, true, backend);
 }
 
 fn nothing_changes_for_code_that_is_interrupted(backend: BackendKind) {
@@ -178,6 +183,7 @@ on_every_backend!(
     ticks_arrive_while_the_program_computes,
     an_event_waits_while_events_are_off,
     no_raised_line_is_lost_and_none_comes_twice,
+    no_raised_line_is_lost_where_guest_and_host_run_at_once,
     lines_that_are_raised_at_once_do_not_disturb_each_other,
     nothing_changes_for_code_that_is_interrupted,
     handlers_find_the_usual_control_words_and_code_keeps_its_own,

@@ -27,8 +27,8 @@ use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys};
 use rustix::io::Errno;
 use rustix::thread::futex;
-use slot::{Answer, DOUBLE_FAULT, GATE_CALL, PROTECTED, SPIN_SHIFT, STOPPED, TRAP_CALL, TRAP_FLAG};
-use std::arch::x86_64::_rdtsc;
+use slot::{Answer, CPU_MASK, DOUBLE_FAULT, GATE_CALL, PROTECTED, SPIN_SHIFT, STOPPED, TRAP_CALL, TRAP_FLAG};
+use std::arch::x86_64::{__cpuid, _rdtsc};
 use std::hint;
 use std::io;
 use std::num::NonZeroU32;
@@ -62,6 +62,8 @@ pub struct Seccomp {
     /// The answer to its last call, once it was given.
     answer: Option<i64>,
     budget: Budget,
+    /// How often it slept before anybody watched over the guest.
+    naps: u32,
 }
 
 /// What a frame must have at least: the registers, and a pointer to the extended state behind them.
@@ -94,6 +96,9 @@ enum Waited {
 
 /// How long the guest may be silent before somebody must see to it that its end would be noticed, in ns.
 const CALM: u64 = 2_000_000;
+/// How often the host sleeps for such a time: many guests have ended before, and to set an alarm each time
+/// costs more than to have somebody watch.
+const NAPS: u32 = 100;
 
 /// How long to spin, which depends on whether it would have paid the last time.
 ///
@@ -148,6 +153,12 @@ fn calibrate() -> (u32, u64) {
     })
 }
 
+/// Whether there is `rdtscp`, with which Linux lets a program see the number of its processor.
+fn knows_its_processor() -> bool {
+    const FEATURES: u32 = 0x8000_0001;
+    __cpuid(0x8000_0000).eax >= FEATURES && __cpuid(FEATURES).edx & 1 << 27 != 0
+}
+
 fn counter() -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     unsafe { _rdtsc() }
@@ -155,7 +166,7 @@ fn counter() -> u64 {
 
 impl Seccomp {
     /// Takes over a process that has just been started, and points it at `entry`. `spins` says whether
-    /// guest and host may run at the same time.
+    /// guest and host may run at the same time; who looks must be able to tell on which processor it is.
     pub(crate) fn new(
         process: Process,
         pages: Arc<MachinePages>,
@@ -167,13 +178,14 @@ impl Seccomp {
         pages.slot().special.kind.store(0, Relaxed);
         let frame = pages.on_stack::<Frame>(pages.slot().registers.load(Relaxed));
         let frame = frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)?;
-        let budget = Budget::new(spins);
+        let budget = Budget::new(spins && knows_its_processor());
         pages.reply().spin.store(budget.most, Relaxed);
         pages.reply().spin_most.store(budget.most, Relaxed);
         pages.reply().spin_pays.store(budget.pays().try_into().unwrap_or(u32::MAX), Relaxed);
         pages.slot().special.doze_spin.store(budget.most, Relaxed);
         let at = At::Stopped(frame, false);
-        let mut this = Seccomp { process, pages, events, at, seen, kick: false, answer: None, budget };
+        let mut this =
+            Seccomp { process, pages, events, at, seen, kick: false, answer: None, budget, naps: 0 };
         this.set_registers(Registers::start(entry))?;
         Ok(this)
     }
@@ -196,8 +208,12 @@ impl Seccomp {
         }
         // Published before the question whether somebody sleeps.
         reply.reply.swap(self.seen, SeqCst);
-        if self.pages.slot().guest_waits.load(SeqCst) != 0 {
+        let slot = self.pages.slot();
+        if slot.guest_waits.load(SeqCst) != 0 {
             let _ = futex::wake(&reply.reply, futex::Flags::empty(), 1);
+            if slot.special.cpu.load(Relaxed) == reply.host_cpu.load(Relaxed) {
+                self.budget.now = 0;
+            }
         }
     }
 
@@ -258,6 +274,9 @@ impl Seccomp {
             }
         };
         waits.store(0, SeqCst);
+        if self.budget.most != 0 {
+            pages.reply().host_cpu.store(rustix::thread::sched_getcpu() as u32 & CPU_MASK, Relaxed);
+        }
         waited
     }
 
@@ -429,10 +448,14 @@ impl Backend for Seccomp {
             let waited = match self.spin() {
                 Some(kind) => Waited::Request(kind),
                 None if self.events.is_watched() => self.sleep(self.events.limit()),
-                None => match self.sleep(Some(sys::monotonic() + CALM)) {
-                    Waited::TimedOut => return Ok(Stop::Idle),
-                    waited => waited,
-                },
+                None if self.naps == NAPS => return Ok(Stop::Idle),
+                None => {
+                    self.naps += 1;
+                    match self.sleep(Some(sys::monotonic() + CALM)) {
+                        Waited::TimedOut => return Ok(Stop::Idle),
+                        waited => waited,
+                    }
+                }
             };
             match waited {
                 Waited::Request(kind) => {

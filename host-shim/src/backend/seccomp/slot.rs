@@ -45,6 +45,8 @@ pub(crate) struct Special {
     pub(crate) kind: AtomicU32,
     /// How often the guest looks for an event before it sleeps. Its own affair.
     pub(crate) doze_spin: AtomicU32,
+    /// On which processor the guest was when it last slept for an answer, if the host may spin.
+    pub(crate) cpu: AtomicU32,
     /// What `mprotect` has answered.
     pub(crate) result: AtomicU64,
     /// At a stop: the bases of the segments FS and GS, which no frame has.
@@ -80,6 +82,8 @@ pub(crate) struct Reply {
     /// A wait of at most so many ticks of the counter makes it look so often the next time, a longer one
     /// makes it look seldom.
     pub(crate) spin_pays: AtomicU32,
+    /// On which processor the host was when it last woke.
+    pub(crate) host_cpu: AtomicU32,
     /// What the timer is to be set to, as `timer_settime` wants it: interval and time, in s and ns.
     pub(crate) timer: [AtomicU64; 4],
     /// What it is set to, relative, when it was early.
@@ -126,6 +130,9 @@ pub(crate) const DOUBLE_FAULT: u32 = 5;
 
 /// Who waits looks so many times less often, as a power of two, if to look did not pay.
 pub(crate) const SPIN_SHIFT: u32 = 6;
+
+/// Bits of what `rdtscp` says that are the number of the processor.
+pub(crate) const CPU_MASK: u32 = 0xfff;
 
 /// The trap flag in `rflags`.
 pub(crate) const TRAP_FLAG: u32 = 1 << 8;

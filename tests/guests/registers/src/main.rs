@@ -61,9 +61,11 @@ fn interrupt() {
     }
     clobber();
     if remaining > 0 {
-        // Different distances, so that it comes at different instructions, and most of them longer than
-        // it takes to set the timer and to return.
-        let distance = Duration::from_nanos(1000 + remaining * 997 % 60_000);
+        // Different distances, so that it comes at different instructions. Some are so short that it comes
+        // before the assembly goes on, so no two in a row are alike.
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        let times = TIMES.fetch_add(1, Relaxed);
+        let distance = Duration::from_nanos(1000 + times * 9973 % 40_000);
         set_timer(LINE, Some(Instant::now() + distance));
     }
 }

@@ -11,12 +11,13 @@ macro_rules! sources {
 
 /// Names, from `host-shim/src` on, and text of the sources that keep a guest: loader, run loop, backends
 /// and stub, with the system calls they use.
-const HOST: [(&str, &str); 17] = sources![
+const HOST: [(&str, &str); 18] = sources![
     "backend.rs",
     "backend/ptrace.rs",
     "backend/seccomp.rs",
     "backend/seccomp/code.rs",
     "backend/seccomp/slot.rs",
+    "backend/seccomp/timer.rs",
     "events.rs",
     "filter.rs",
     "image.rs",
