@@ -2,9 +2,15 @@
 //!
 //! | module | its subject |
 //! |---|---|
-//! | [`figure`] | a measured figure, its target, the table and the file of all figures |
+//! | [`figure`] | a measured figure, its counterpart, its target; **how an experiment gives its figures** |
 //! | [`statistics`] | minimum, median and percentiles of samples |
-//! | [`site`] | where it is measured: images, one core, the machine in words |
+//! | [`site`] | where it is measured: images, one core |
+//! | [`counter`] | the rate of the time-stamp counter |
+//! | [`record`] | what a run leaves: figures, machine, versions; `--json` |
+//! | [`table`] | the figures for people |
+//! | [`page`], [`plot`] | the same as a page with plots; `--html` |
+//! | [`compare`] | what moved between two runs; `--compare` |
+//! | [`progress`] | what is being measured, on a terminal |
 //! | `call`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
@@ -12,20 +18,29 @@
 //! both see the same disturbances; each turn begins with a warm-up that does not count.
 
 mod call;
+mod compare;
 mod compute;
+mod counter;
 mod data;
 mod events_off;
 mod figure;
 mod memory;
+mod page;
+mod plot;
+mod progress;
+mod record;
 mod site;
 mod size;
 mod start;
 mod statistics;
+mod table;
 mod threads;
 
 use crate::output;
 use crate::status::{Failure, Status};
+use counter::Counter;
 use figure::Figure;
+use record::{Options, Record};
 use site::Site;
 use std::fs::File;
 use std::io::{self, Write};
@@ -39,16 +54,29 @@ pub(crate) struct Arguments {
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
-    /// Also writes the figures to this file
+    /// Also writes the figures, the machine and the versions to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Also writes them to this file as a page with plots, which needs no other file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Measures nothing, but says what differs between two files that --json wrote
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
+    #[arg(conflicts_with_all = ["groups", "json", "html"])]
+    compare: Option<Vec<PathBuf>>,
 }
 
 const HELP: &str = "\
 Examples:
-  vcpu bench                        everything, in two minutes
-  vcpu bench call start             two groups of figures
-  vcpu bench --json figures.json    the figures as a list of objects, to compare them over time
+  vcpu bench                                   everything, in some minutes
+  vcpu bench call start                        two groups of figures
+  vcpu bench --json now.json --html now.html   the figures as a file, and as a page for a browser
+  vcpu bench --compare before.json now.json    what moved between two runs
+
+A figure has moved if its median differs by more than the middle half of its samples is wide, in
+either run.
 
 The apps that are measured are carried by vcpu and built into its cache. For figures that mean
 something, leave the machine alone meanwhile.";
@@ -107,18 +135,32 @@ impl Group {
 }
 
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
+    if let Some([before, after]) = arguments.compare.as_deref() {
+        let text = compare::compare(&Record::open(before)?, &Record::open(after)?);
+        output::answer(text.as_bytes())?;
+        return Ok(Status::Guest(0));
+    }
     let groups = groups(&arguments.groups)?;
     let mut json = arguments.json.map(|path| Destination::open(&path)).transpose()?;
+    let mut html = arguments.html.map(|path| Destination::open(&path)).transpose()?;
     let apps: Vec<_> = groups.iter().flat_map(|group| group.apps().iter().copied()).collect();
+    let counter = Counter::start();
     let site = Site::prepare(apps)?;
+    let options = Options { groups: groups.iter().map(|group| group.name().to_owned()).collect() };
+    let record = Record::begin(site.versions.clone(), options);
     let mut figures = Vec::new();
-    for group in groups {
+    for (index, group) in groups.iter().enumerate() {
+        site.progress.group(group.name(), index, groups.len());
         figures.extend(group.measure(&site)?);
     }
     drop(site.progress);
-    output::answer(format!("{}\n{}", site.machine, figure::table(&figures)).as_bytes())?;
+    let record = record.end(counter.cycles_per_ns(), figures);
+    output::answer(format!("{}\n{}", record.header(), table::table(&record.figures)).as_bytes())?;
     if let Some(json) = &mut json {
-        json.write(figure::json(&figures).as_bytes())?;
+        json.write(record.to_json().as_bytes())?;
+    }
+    if let Some(html) = &mut html {
+        html.write(page::page(&record).as_bytes())?;
     }
     Ok(Status::Guest(0))
 }

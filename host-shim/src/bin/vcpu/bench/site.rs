@@ -1,18 +1,22 @@
-//! Where figures are measured: the images, one core for everything, and the machine in words.
+//! Where figures are measured: the images, and one core for everything.
 
+use super::progress::Progress;
+use super::record::Versions;
 use crate::status::Failure;
-use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use vcpu_abi::INTERFACE_VERSION;
 use vcpu_host::build::{self, Built, Options, carried};
 use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
 
 /// The place of a run.
 #[derive(Debug)]
 pub(super) struct Site {
-    /// The machine in words, several lines.
-    pub(super) machine: String,
+    /// What is measured, exactly.
+    pub(super) versions: Versions,
     /// Says what is being done.
     pub(super) progress: Progress,
     /// This program, which runs images in processes of their own.
@@ -25,21 +29,21 @@ pub(super) struct Site {
 impl Site {
     /// Builds the images of these apps, and keeps this thread and its children on one core from now on.
     pub(super) fn prepare(mut apps: Vec<&str>) -> Result<Site, Failure> {
-        let progress = Progress { shown: io::stderr().is_terminal() };
+        let progress = Progress::new();
         let program = std::env::current_exe()
             .map_err(|error| Failure::runner(format_args!("cannot tell where vcpu itself is: {error}")))?;
         apps.sort();
         apps.dedup();
         let crates = carried::unpack_guest().map_err(Failure::runner)?;
         let options =
-            Options { manifest_dir: Some(crates.clone()), quiet: !progress.shown, ..Options::default() };
+            Options { manifest_dir: Some(crates.clone()), quiet: !progress.is_shown(), ..Options::default() };
         // What is built by one call of cargo shares the features of its crates.
         let apart = apps.extract_if(.., |app| *app == super::events_off::APP).collect::<Vec<_>>();
         let mut images = build::build(&apps, &options)?;
         images.extend(build::build(&apart, &options)?);
-        let machine = describe(&images);
+        let versions = versions(images.first(), &crates);
         pin()?;
-        Ok(Site { machine, progress, program, crates, images })
+        Ok(Site { versions, progress, program, crates, images })
     }
 
     /// Where the image of an app is.
@@ -94,36 +98,6 @@ impl Site {
     }
 }
 
-/// One line on a terminal that says what is being done; nothing where nobody watches.
-#[derive(Debug)]
-pub(super) struct Progress {
-    shown: bool,
-}
-
-impl Progress {
-    /// Replaces the line.
-    pub(super) fn show(&self, what: &str) {
-        if self.shown {
-            // Nobody is left to hear that standard error is closed.
-            let _ = write!(io::stderr(), "\r\x1b[K{what} ...");
-        }
-    }
-
-    /// Replaces the line by a figure's name and the round that is measured.
-    pub(super) fn round(&self, name: &str, round: usize, rounds: usize) {
-        self.show(&format!("measuring {name}, {} of {rounds}", round + 1));
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            // As above.
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
 /// Says what could not be done.
 pub(super) fn cannot(what: &str, error: io::Error) -> Failure {
     Failure::runner(format_args!("cannot {what}: {error}"))
@@ -161,23 +135,17 @@ fn pin() -> Result<(), Failure> {
     if result == 0 { Ok(()) } else { Err(cannot("stay on one core", io::Error::last_os_error())) }
 }
 
-/// The machine, as far as figures depend on it.
-fn describe(images: &[Built]) -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let processors = read("/proc/cpuinfo");
-    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load = load.split_whitespace().next().unwrap_or("unknown");
-    let mut text = format!(
-        "processor: {model}, {cores} cores, load {load}\nkernel: Linux {}\nvcpu: {}\n",
-        kernel.trim_end(),
-        env!("CARGO_PKG_VERSION")
-    );
-    if let Some(image) = images.first() {
-        text.push_str(&format!("images: {} target\n", image.kind));
+/// The versions of this program, and of these images and of the compiler that made them.
+fn versions(image: Option<&Built>, crates: &Path) -> Versions {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let rustc = || {
+        let output = Command::new(compiler).arg("--version").current_dir(crates).output().ok()?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    Versions {
+        vcpu: env!("CARGO_PKG_VERSION").into(),
+        interface: INTERFACE_VERSION,
+        rustc: image.and_then(|_| rustc()),
+        images: image.map(|image| image.kind.to_string()),
     }
-    text
 }
