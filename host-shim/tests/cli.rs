@@ -283,6 +283,9 @@ mod refusing {
             &["run", "--target-spec", "magic"],
             &["info", "a", "b"],
             &["new"],
+            &["bench", "speed"],
+            &["bench", "--compare", "a.json"],
+            &["bench", "size", "--compare", "a.json", "b.json"],
         ] {
             let run = run(&mut vcpu(arguments));
             assert_eq!((run.status, run.output.as_str()), (125, ""), "{arguments:?}: {run:?}");
@@ -376,7 +379,7 @@ mod telling {
                 assert!(run.output.contains(part), "no {part:?} in {}", run.output);
             }
         }
-        for command in ["build", "info", "new"] {
+        for command in ["build", "info", "new", "bench"] {
             let run = run(&mut vcpu([command, "--help"]));
             assert!(run.status == 0 && run.output.contains("Examples:"), "{run:?}");
         }
@@ -435,6 +438,43 @@ mod telling {
         drop(child.stdout.take());
         let left = child.wait_with_output().unwrap();
         assert_eq!((left.status.code(), left.stderr), (Some(0), Vec::new()));
+    }
+}
+
+mod measuring {
+    use super::*;
+
+    #[test]
+    fn figures_are_shown_kept_drawn_and_compared() {
+        let place = tempfile::tempdir().unwrap();
+        let [json, html] = ["a.json", "a.html"].map(|name| place.path().join(name));
+        // What was there before is replaced.
+        fs::write(&json, "x".repeat(1 << 20)).unwrap();
+        let bench = run(vcpu(["bench", "size", "--json"]).arg(&json).arg("--html").arg(&html));
+        assert_eq!((bench.status, bench.errors.as_str()), (0, ""), "{bench:?}");
+        for part in ["processor: ", "cycles in a ns", "\nsize.host ", "4,000 lines"] {
+            assert!(bench.output.contains(part), "no {part:?} in {bench:?}");
+        }
+        let page = fs::read_to_string(&html).unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("size.host.devices"), "{page}");
+
+        let same = run(vcpu(["bench", "--compare"]).args([&json, &json]));
+        assert_eq!((same.status, same.errors.as_str()), (0, ""), "{same:?}");
+        assert!(same.output.contains("0 of 4 moved"), "{same:?}");
+        assert!(!same.output.contains("differ:") && !same.output.contains("Only"), "{same:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("a.json");
+        for (text, problem) in [("[]", "no version of its schema"), ("{\"schema\": 99}", "version 99")] {
+            fs::write(&file, text).unwrap();
+            let run = run(vcpu(["bench", "--compare"]).args([&file, &file]));
+            assert_refused(&run, 125, &["a.json", problem, "vcpu bench --json"]);
+        }
+        let absent = run(&mut vcpu(["bench", "--compare", "absent.json", "absent.json"]));
+        assert_refused(&absent, 125, &["absent.json", "No such file"]);
     }
 }
 

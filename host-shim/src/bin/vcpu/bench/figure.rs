@@ -208,7 +208,7 @@ impl Figure {
             Some(Target::Median(most)) => format!("{} {unit}", number(most)),
             Some(Target::AtLeast(least)) => format!("at least {}", number(least)),
             Some(Target::Ratio(most)) => format!("ratio {most}"),
-            Some(Target::MedianAndTail(most)) => format!("both {most}"),
+            Some(Target::MedianAndTail(most)) => format!("ratio and p99 {most}"),
         }
     }
 

@@ -10,17 +10,17 @@ use std::fmt::Write as _;
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #bbb; --missed: #b00020; }
 @media (prefers-color-scheme: dark) { :root { --line: #555; --missed: #ff8a80; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 86rem; margin: 2rem auto; padding: 0 1rem;
   background: Canvas; color: CanvasText; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; }
 dt { font-weight: bold; } dd { margin: 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .1rem .5rem; text-align: right; white-space: nowrap; }
-th[scope=row], .text { text-align: left; }
+th[scope=row], .text { text-align: left; } th[colspan] { text-align: center; }
 thead, tbody { border-bottom: 1px solid var(--line); }
 .also { opacity: .75; } .missed { color: var(--missed); font-weight: bold; }
-figure { margin: 1rem 0; } figcaption { font-size: 13px; }
+figure { margin: 1rem 0; max-width: 62rem; } figcaption { font-size: 13px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 0 1rem; }
 svg { width: 100%; height: auto; }
 svg [fill='#000000'] { fill: currentColor; } svg [stroke='#000000'] { stroke: currentColor; }
@@ -95,10 +95,10 @@ fn verdicts(figures: &[Figure]) -> String {
 fn table(text: &mut String, figures: &[Figure]) {
     text.push_str(
         "<div class=\"wide\"><table>\n<thead>\n<tr><th rowspan=\"2\" class=\"text\">name</th>\
+         <th rowspan=\"2\" class=\"text\">target</th><th rowspan=\"2\">ok?</th><th colspan=\"2\">ratio</th>\
          <th rowspan=\"2\" class=\"text\">unit</th><th colspan=\"4\">on a virtual CPU</th>\
-         <th colspan=\"4\">native</th><th colspan=\"2\">ratio</th><th rowspan=\"2\" class=\"text\">target</th>\
-         <th rowspan=\"2\">ok?</th></tr>\n<tr><th>samples</th><th>min</th><th>median</th><th>p99</th>\
-         <th>samples</th><th>min</th><th>median</th><th>p99</th><th>median</th><th>p99</th></tr>\n</thead>\n",
+         <th colspan=\"4\">native</th></tr>\n<tr><th>median</th><th>p99</th><th>samples</th><th>min</th>\
+         <th>median</th><th>p99</th><th>samples</th><th>min</th><th>median</th><th>p99</th></tr>\n</thead>\n",
     );
     for figure in figures {
         text.push_str("<tbody>\n");
@@ -111,15 +111,15 @@ fn table(text: &mut String, figures: &[Figure]) {
         add(
             text,
             format_args!(
-                "<tr><th scope=\"row\" rowspan=\"{rows}\">{}</th><td class=\"text\">{}</td>{}{}{}{}{}{}</tr>",
+                "<tr><th scope=\"row\" rowspan=\"{rows}\">{}</th>{}{}{}{}<td class=\"text\">{}</td>{}{}</tr>",
                 escaped(&figure.name),
+                span(&figure.target_in_words(), "text"),
+                span(figure.verdict(), class),
+                optional(figure.ratio),
+                optional(figure.tail_ratio),
                 figure.unit.name(),
                 cells(Some(&figure.measured)),
                 cells(figure.native.as_ref()),
-                optional(figure.ratio),
-                optional(figure.tail_ratio),
-                span(&figure.target_in_words(), "text"),
-                span(figure.verdict(), class),
             ),
         );
         if let Some(also) = figure.also {
@@ -203,9 +203,8 @@ fn series(text: &mut String, figures: &[Figure]) {
     }
 }
 
-/// Distributions of what has several samples, by the first word of the names.
+/// Distributions of what has several samples.
 fn distributions(text: &mut String, figures: &[Figure]) {
-    let word = |figure: &Figure| figure.name.split('.').next().unwrap_or_default().to_owned();
     let several: Vec<_> = figures.iter().filter(|figure| figure.measured.samples > 1).collect();
     if several.is_empty() {
         return;
@@ -213,24 +212,22 @@ fn distributions(text: &mut String, figures: &[Figure]) {
     add(
         text,
         format_args!(
-            "<h2>Distributions</h2>\n<p>How many samples took at most so long. Up to the 99th percentile. {}</p>",
+            "<h2>Distributions</h2>\n<p>How many of the samples are at most so much, up to the 99th \
+             percentile. {}</p>\n<div class=\"grid\">",
             legend()
         ),
     );
-    for group in several.chunk_by(|one, other| word(one) == word(other)) {
-        add(text, format_args!("<h3>{}</h3>\n<div class=\"grid\">", escaped(&word(group[0]))));
-        for figure in group {
-            add(
-                text,
-                format_args!(
-                    "<figure><figcaption>{}</figcaption>{}</figure>",
-                    escaped(&figure.name),
-                    plot::distribution(figure)
-                ),
-            );
-        }
-        text.push_str("</div>\n");
+    for figure in several {
+        add(
+            text,
+            format_args!(
+                "<figure><figcaption>{}</figcaption>{}</figure>",
+                escaped(&figure.name),
+                plot::distribution(figure)
+            ),
+        );
     }
+    text.push_str("</div>\n");
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::figure::{Figure, Unit, number, ratio};
 use super::page::{escaped, is_no_text};
 use super::statistics::Summary;
 use plotters::coord::Shift;
+use plotters::coord::combinators::{BindKeyPoints, LogCoord, WithKeyPoints};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
@@ -48,8 +49,11 @@ fn svg(
 /// From the least to the largest of these, with a margin.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+    if is_wide((low, high)) {
+        return (low * 0.9, high * 1.1);
+    }
     let margin = ((high - low) * 0.04).max(high.abs() * 0.005).max(1e-3);
-    (if low < margin { low } else { low - margin }, high + margin)
+    (if low == 0.0 { low } else { low - margin }, high + margin)
 }
 
 /// Whether values of this range are better seen by their magnitudes.
@@ -57,11 +61,30 @@ fn is_wide((low, high): (f64, f64)) -> bool {
     low > 0.0 && high / low > 8.0
 }
 
+/// An axis of magnitudes with at most so many numbers beside it, if powers of ten are not more.
+fn logarithmic((low, high): (f64, f64), most: usize) -> WithKeyPoints<LogCoord<f64>> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let points = |digits: &[f64]| {
+        let all = powers.clone().flat_map(|power| digits.iter().map(move |digit| digit * 10f64.powi(power)));
+        all.filter(|point| (low..high).contains(point)).collect::<Vec<_>>()
+    };
+    let fine = points(&[1.0, 2.0, 5.0]);
+    let points = if fine.len() <= most { fine } else { points(&[1.0]) };
+    (low..high).log_scale().with_key_points(points)
+}
+
 /// All ratios, with what they must be at most.
 pub(super) fn ratios(figures: &[&Figure]) -> String {
+    // The first one on top.
+    let figures: Vec<_> = figures.iter().rev().collect();
     let names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();
-    let values = figures.iter().flat_map(|f| [f.ratio, f.tail_ratio, f.most_ratio()]).flatten();
-    let (low, high) = range(values.chain([0.8, 1.25]));
+    // What is zero has no magnitude.
+    let ratios = |figure: &Figure| {
+        let all = [figure.ratio, figure.tail_ratio, figure.most_ratio()];
+        all.map(|ratio| ratio.filter(|ratio| *ratio > 0.0))
+    };
+    let values = figures.iter().flat_map(|figure| ratios(figure)).flatten();
+    let range = range(values.chain([0.25, 4.0]));
     let height = 56 + 20 * figures.len() as u32;
     let described: Vec<String> =
         figures.iter().map(|f| format!("{} {}", f.name, f.ratio.map_or_else(String::new, ratio))).collect();
@@ -70,7 +93,7 @@ pub(super) fn ratios(figures: &[&Figure]) -> String {
             .margin_right(24)
             .x_label_area_size(40)
             .y_label_area_size(210)
-            .build_cartesian_2d((low * 0.9..high * 1.1).log_scale(), (0..names.len()).into_segmented())?;
+            .build_cartesian_2d(logarithmic(range, 10), (0..names.len() - 1).into_segmented())?;
         chart
             .configure_mesh()
             .disable_y_mesh()
@@ -86,16 +109,17 @@ pub(super) fn ratios(figures: &[&Figure]) -> String {
         let area = chart.plotting_area();
         let bounds = [SegmentValue::Exact(0), SegmentValue::Last];
         area.draw(&PathElement::new(bounds.map(|row| (1.0, row)).to_vec(), BLACK.mix(0.5)))?;
-        for (row, figure) in figures.iter().enumerate() {
+        for (row, figure) in figures.into_iter().enumerate() {
             let row = SegmentValue::CenterOf(row);
-            if let Some(most) = figure.most_ratio() {
+            let [ratio, tail, most] = ratios(figure);
+            if let Some(most) = most {
                 let bar = |y: i32| Rectangle::new([(-2, -y), (1, y)], BLACK.filled());
                 area.draw(&(EmptyElement::at((most, row.clone())) + bar(8)))?;
             }
-            if let Some(tail) = figure.tail_ratio {
+            if let Some(tail) = tail {
                 area.draw(&Circle::new((tail, row.clone()), 4, GUEST))?;
             }
-            if let Some(ratio) = figure.ratio {
+            if let Some(ratio) = ratio {
                 area.draw(&Circle::new((ratio, row), 5, GUEST.filled()))?;
             }
         }
@@ -108,7 +132,7 @@ pub(super) fn distribution(figure: &Figure) -> String {
     let range = range(summaries(figure).flat_map(|(summary, _)| [summary.min, summary.p99]));
     let title = format!("Distribution of {}", figure.name);
     svg((420, 240), &title, &medians(figure), |area| match is_wide(range) {
-        true => shares(area, (range.0..range.1).log_scale(), figure),
+        true => shares(area, logarithmic(range, 5), figure),
         false => shares(area, range.0..range.1, figure),
     })
 }
@@ -152,7 +176,7 @@ pub(super) fn series(name: &str, axis: &str, figures: &[(f64, &Figure)]) -> Stri
     let title = format!("{name} over the number of {axis}");
     let described = figures.iter().map(|(x, figure)| format!("at {}: {}", tick(*x), medians(figure)));
     svg((860, 380), &title, &described.collect::<Vec<_>>().join("; "), |area| match is_wide((low, high)) {
-        true => bands(area, (low..high).log_scale(), axis, figures),
+        true => bands(area, logarithmic((low, high), 10), axis, figures),
         // A flat line is seen to be flat only above zero.
         false => bands(area, low.min(0.0)..high, axis, figures),
     })
@@ -168,7 +192,7 @@ where
         .margin(8)
         .x_label_area_size(40)
         .y_label_area_size(84)
-        .build_cartesian_2d((0..figures.len()).into_segmented(), y)?;
+        .build_cartesian_2d((0..figures.len().max(1) - 1).into_segmented(), y)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -246,6 +270,7 @@ mod tests {
             assert!(low <= value && value < high, "{value}: {low} to {high}");
             let figure = Figure::new("same", Unit::Ns, vec![value; 3]).over(&[value]);
             assert!(distribution(&figure).contains("polyline"));
+            assert!(ratios(&[&figure]).contains("circle") == (value > 0.0));
             assert!(series("same", "threads", &[(1.0, &figure)]).contains("circle"));
         }
     }
