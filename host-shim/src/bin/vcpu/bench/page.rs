@@ -1,7 +1,7 @@
 //! A run's record as one page: the machine, the table, the plots. It needs nothing but itself: no script, no
 //! font, no other file; and it is XML as well as HTML.
 
-use super::figure::{Converted, Figure, Unit, number, ratio};
+use super::figure::{Converted, Figure, Series, number, ratio};
 use super::plot;
 use super::record::Record;
 use super::statistics::Summary;
@@ -169,25 +169,22 @@ fn ratios(text: &mut String, figures: &[Figure]) {
 }
 
 fn series(text: &mut String, figures: &[Figure]) {
-    let mut names: Vec<(&str, Unit, &str)> = Vec::new();
+    let mut all: Vec<(&Series, Vec<(f64, &Figure)>)> = Vec::new();
     for figure in figures {
-        if let Some(series) = &figure.series
-            && !names.iter().any(|(name, unit, _)| *name == series.name && *unit == figure.unit)
-        {
-            names.push((&series.name, figure.unit, &series.axis));
+        let Some(series) = &figure.series else { continue };
+        // Figures of different units have no axis in common.
+        let is = |(one, members): &&mut (&Series, Vec<(f64, &Figure)>)| {
+            one.name == series.name && members[0].1.unit == figure.unit
+        };
+        match all.iter_mut().find(is) {
+            Some((_, members)) => members.push((series.x, figure)),
+            None => all.push((series, vec![(series.x, figure)])),
         }
     }
-    if !names.is_empty() {
+    if !all.is_empty() {
         text.push_str("<h2>Series</h2>\n");
     }
-    for (name, unit, axis) in names {
-        let of = |figure: &&Figure| figure.unit == unit;
-        let place = |figure: &Figure| Some((figure.series.as_ref()?.name == name, figure.series.as_ref()?.x));
-        let mut members: Vec<(f64, &Figure)> = figures
-            .iter()
-            .filter(of)
-            .filter_map(|figure| place(figure).filter(|(is, _)| *is).map(|(_, x)| (x, figure)))
-            .collect();
+    for (Series { name, axis, .. }, mut members) in all {
         members.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         add(
             text,
@@ -232,7 +229,7 @@ fn distributions(text: &mut String, figures: &[Figure]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figure::Target;
+    use super::super::figure::{Target, Unit};
     use super::super::record;
     use super::*;
 

@@ -14,7 +14,7 @@ impl Progress {
     pub(super) fn new() -> Progress {
         let style = ProgressStyle::with_template("{elapsed_precise} {prefix} [{bar:20}] {msg}");
         let style = style.expect("the template names what there is").progress_chars("=> ");
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style);
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_style(style);
         Progress { bar }
     }
 
@@ -31,7 +31,7 @@ impl Progress {
 
     /// Says what is being done.
     pub(super) fn show(&self, what: &str) {
-        self.bar.set_length(0);
+        self.bar.set_length(1);
         self.bar.set_position(0);
         self.bar.set_message(what.to_owned());
     }
