@@ -1,5 +1,6 @@
 //! The apps that show threads: each shows what its header says.
 
+use std::time::Duration;
 use vcpu_host::Outcome;
 use vcpu_tests::{BackendKind, Ended, Guest, on_every_backend};
 
@@ -114,6 +115,42 @@ fn latency_is_told_for_each_load_with_all_samples(backend: BackendKind) {
     assert_eq!((loads, counts), (vec![0, 1, 10, 100], vec![SAMPLES; 4]), "{ended}");
 }
 
+/// The numbers, one a line, that an app has printed.
+fn samples(ended: &Ended) -> Vec<u64> {
+    assert_eq!(ended.status(), 0, "{ended}");
+    let number = |line: &str| line.parse().unwrap_or_else(|_| panic!("{line}\n{ended}"));
+    ended.output_text().lines().map(number).collect()
+}
+
+/// What the app `measure` measures while its line is raised again and again.
+fn raised<const N: usize>(arguments: [&str; N], backend: BackendKind) -> Vec<u64> {
+    const LINE: u32 = 4;
+    let guest = Guest::new("measure", backend).arguments(arguments).start();
+    while !guest.outcome.is_finished() {
+        std::thread::sleep(Duration::from_millis(1));
+        guest.lines.raise(LINE);
+    }
+    samples(&guest.end(b""))
+}
+
+fn every_event_that_was_asked_for_is_measured(backend: BackendKind) {
+    // SAFETY: every x86-64 processor has the instruction.
+    let counter = || unsafe { std::arch::x86_64::_rdtsc() };
+    let begin = counter();
+    let first = begin.to_string();
+    let running = raised(["raise", "20", "1"], backend);
+    let sleeping = raised(["raise", "20", "0"], backend);
+    let waiting = raised(["await", "20", &first, "1000000", "1000", "50000"], backend);
+    let end = counter();
+    for taken in [running, sleeping, waiting] {
+        assert_eq!(taken.len(), 20);
+        assert!(taken.is_sorted() && begin < taken[0] && taken[19] < end, "{begin} {taken:?} {end}");
+    }
+    for threads in ["0", "100"] {
+        assert_eq!(samples(&run("measure", ["timer", "20", threads, "1"], backend)).len(), 20);
+    }
+}
+
 fn arguments_that_make_no_sense_are_refused(backend: BackendKind) {
     check_refused("philosophers", ["--circle", "--deadlock"], backend);
     check_refused("priority-inversion", ["many"], backend);
@@ -121,6 +158,10 @@ fn arguments_that_make_no_sense_are_refused(backend: BackendKind) {
     check_refused("ring", ["0"], backend);
     check_refused("ring", ["1", "0"], backend);
     check_refused("latency", ["0"], backend);
+    check_refused("measure", ["raise", "0", "1"], backend);
+    check_refused("measure", ["timer", "1", "100000", "1"], backend);
+    check_refused("measure", ["timer", "1", "1", "0"], backend);
+    check_refused("measure", ["await", "1", "100", "10", "5", "4"], backend);
 }
 
 on_every_backend!(
@@ -132,5 +173,6 @@ on_every_backend!(
     ten_thousand_threads_pass_a_token,
     a_ring_may_have_one_member,
     latency_is_told_for_each_load_with_all_samples,
+    every_event_that_was_asked_for_is_measured,
     arguments_that_make_no_sense_are_refused,
 );

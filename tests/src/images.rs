@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 23] = [
+const PACKAGES: [&str; 24] = [
     "faults",
     "gunzip",
     "guest-arguments",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 23] = [
     "guest-threads",
     "hello",
     "latency",
+    "measure",
     "philosophers",
     "priority-inversion",
     "producer-consumer",

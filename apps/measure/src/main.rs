@@ -3,7 +3,12 @@
 //! `measure gate COUNT` and `measure trap COUNT` make the call `null` so often, by the gate or by the trap
 //! page's instruction, and print what each took, one number of nanoseconds a line. Nothing is subtracted.
 //!
-//! `measure wait` prints a line and then waits for events that nobody raises.
+//! `measure wait` prints a line and then waits until event line 4 is raised.
+//!
+//! `measure timer COUNT THREADS SEED`, `measure raise COUNT THREADS` and
+//! `measure await COUNT FIRST PERIOD LEAST MOST` are the subject of [`latency`]. They print a number for each of
+//! COUNT events: by how many ns it was late, or the time-stamp counter when it was taken; FIRST and what follows
+//! are values of that counter, too.
 //!
 //! The other words measure the kernel and print samples, `NAME VALUE` each, in cycles of the time-stamp
 //! counter or in bytes:
@@ -23,6 +28,7 @@ use libvcpu::abi::info::Features;
 use libvcpu::prelude::*;
 use libvcpu::{call, clock, event, machine};
 
+mod latency;
 mod many;
 mod memory;
 mod preempt;
@@ -41,11 +47,28 @@ fn main() -> u8 {
     match arguments[..] {
         ["wait"] => {
             println!("waiting");
-            event::wait_until(None, || false);
+            event::wait_until(None, || event::take(latency::LINE));
             0
         }
-        ["gate", count] => calls(count, call::null),
-        ["trap", count] => calls(count, trap::null),
+        ["gate", count] => counted(count, |count| calls(count, call::null)),
+        ["trap", count] => counted(count, |count| calls(count, trap::null)),
+        ["raise", count, threads] => match threads.parse() {
+            Ok(threads @ 0..=latency::THREADS_MAX) => counted(count, |count| latency::raise(count, threads)),
+            _ => unknown(),
+        },
+        ["timer", count, threads, seed] => match (threads.parse(), seed.parse()) {
+            (Ok(threads @ 0..=latency::THREADS_MAX), Ok(seed @ 1..)) => {
+                counted(count, |count| latency::timer(count, threads, seed))
+            }
+            _ => unknown(),
+        },
+        ["await", count, first, period, least, most] => match [first, period, least, most].map(str::parse) {
+            [Ok(first), Ok(period @ 1..), Ok(least), Ok(most)] if least <= most && most <= first => {
+                let schedule = latency::Schedule { first, period, least, most };
+                counted(count, |count| latency::wait(count, &schedule))
+            }
+            _ => unknown(),
+        },
         [word] => kernel(word),
         _ => unknown(),
     }
@@ -72,7 +95,10 @@ fn kernel(word: &str) -> u8 {
 }
 
 fn unknown() -> u8 {
-    eprintln!("measure: expected gate COUNT, trap COUNT, wait, or what of the kernel to measure");
+    eprintln!(
+        "measure: expected gate COUNT, trap COUNT, wait, timer COUNT THREADS SEED, raise COUNT THREADS, \
+         await COUNT FIRST PERIOD LEAST MOST, or what of the kernel to measure"
+    );
     2
 }
 
@@ -85,8 +111,8 @@ fn has_counter() -> bool {
     has
 }
 
-/// Prints what each of `count` calls took.
-fn calls(count: &str, call: impl Fn()) -> u8 {
+/// Measures something so often.
+fn counted(count: &str, measure: impl FnOnce(usize)) -> u8 {
     let Some(count) = count.parse().ok().filter(|count| (1..=COUNT_MAX).contains(count)) else {
         eprintln!("measure: expected a COUNT from 1 to {COUNT_MAX}");
         return 2;
@@ -94,6 +120,12 @@ fn calls(count: &str, call: impl Fn()) -> u8 {
     if !has_counter() {
         return 1;
     }
+    measure(count);
+    0
+}
+
+/// Prints what each of `count` calls took.
+fn calls(count: usize, call: impl Fn()) {
     // Written once now, so that no page fault falls into a measurement.
     let mut ticks = vec![u64::MAX; count];
     for time in &mut ticks {
@@ -109,5 +141,4 @@ fn calls(count: &str, call: impl Fn()) -> u8 {
         let _ = writeln!(lines, "{scaled}");
     }
     print!("{lines}");
-    0
 }

@@ -5,13 +5,15 @@
 //! | [`figure`] | a measured figure, its counterpart, its target; **how an experiment gives its figures** |
 //! | [`statistics`] | minimum, median and percentiles of samples |
 //! | [`site`] | where it is measured: images, one core |
-//! | [`counter`] | the rate of the time-stamp counter |
 //! | [`record`] | what a run leaves: figures, machine, versions; `--json` |
 //! | [`table`] | the figures for people |
 //! | [`page`], [`plot`] | the same as a page with plots; `--html` |
 //! | [`compare`] | what moved between two runs; `--compare` |
 //! | [`progress`] | what is being measured, on a terminal |
-//! | `call`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
+//! | [`place`] | where a guest runs, and with which backend |
+//! | [`native`], [`counter`], [`random`] | native processes that take faults, timers and signals; the time-stamp counter |
+//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
+//! | `idle` | the figures of `event` that are about nothing happening |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
 //! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
@@ -22,13 +24,18 @@ mod compare;
 mod compute;
 mod counter;
 mod data;
+mod event;
 mod events_off;
 mod figure;
+mod idle;
 mod memory;
 mod page;
 mod plot;
 mod progress;
 mod record;
+mod native;
+mod place;
+mod random;
 mod site;
 mod size;
 mod start;
@@ -38,7 +45,6 @@ mod threads;
 
 use crate::output;
 use crate::status::{Failure, Status};
-use counter::Counter;
 use figure::Figure;
 use record::{Options, Record};
 use site::Site;
@@ -50,7 +56,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What to measure: call, compute, start, memory, size, data, threads [default: everything]
+    /// What to measure: call, event, compute, start, memory, size, data, threads [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -85,6 +91,7 @@ something, leave the machine alone meanwhile.";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Call,
+    Event,
     Compute,
     Start,
     Memory,
@@ -94,12 +101,21 @@ enum Group {
 }
 
 impl Group {
-    const ALL: [Group; 7] =
-        [Group::Call, Group::Compute, Group::Start, Group::Memory, Group::Size, Group::Data, Group::Threads];
+    const ALL: [Group; 8] = [
+        Group::Call,
+        Group::Event,
+        Group::Compute,
+        Group::Start,
+        Group::Memory,
+        Group::Size,
+        Group::Data,
+        Group::Threads,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Group::Call => "call",
+            Group::Event => "event",
             Group::Compute => "compute",
             Group::Start => "start",
             Group::Memory => "memory",
@@ -112,7 +128,7 @@ impl Group {
     /// The apps whose images are measured.
     fn apps(self) -> &'static [&'static str] {
         match self {
-            Group::Call | Group::Memory => &["measure"],
+            Group::Call | Group::Event | Group::Memory => &["measure"],
             Group::Compute => &["fib"],
             Group::Start => &["hello"],
             Group::Size => &[],
@@ -124,6 +140,7 @@ impl Group {
     fn measure(self, site: &Site) -> Result<Vec<Figure>, Failure> {
         match self {
             Group::Call => call::measure(site),
+            Group::Event => event::measure(site),
             Group::Compute => compute::measure(site),
             Group::Start => start::measure(site),
             Group::Memory => memory::measure(site),
@@ -144,7 +161,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let mut json = arguments.json.map(|path| Destination::open(&path)).transpose()?;
     let mut html = arguments.html.map(|path| Destination::open(&path)).transpose()?;
     let apps: Vec<_> = groups.iter().flat_map(|group| group.apps().iter().copied()).collect();
-    let counter = Counter::start();
+    let start = counter::Start::now();
     let site = Site::prepare(apps)?;
     let options = Options { groups: groups.iter().map(|group| group.name().to_owned()).collect() };
     let record = Record::begin(site.versions.clone(), options);
@@ -154,7 +171,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
         figures.extend(group.measure(&site)?);
     }
     drop(site.progress);
-    let record = record.end(counter.cycles_per_ns(), figures);
+    let record = record.end(start.ratio().value(), figures);
     output::answer(format!("{}\n{}", record.header(), table::table(&record.figures)).as_bytes())?;
     if let Some(json) = &mut json {
         json.write(record.to_json().as_bytes())?;
@@ -224,7 +241,7 @@ mod tests {
         assert_eq!(failure.status, Status::Runner);
         assert_eq!(
             failure.message,
-            "there is no group `speed` of figures; there are call, compute, start, memory, size, data, threads"
+            "there is no group `speed` of figures; there are call, event, compute, start, memory, size, data, threads"
         );
     }
 }
