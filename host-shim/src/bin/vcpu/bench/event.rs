@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `event.running` | its timer | computes, in one thread | a native process that computes, and its timer |
 //! | `event.running.N` | its timer | computes, in N more threads | the same |
+//! | `event.flat` | the same: the largest of these medians over the smallest | | the same of the native ones |
 //! | `event.raise` | a host thread on another core | computes | a native process that computes, and a signal |
 //! | `event.waiting` | a host thread on another core | has begun to wait, some µs ago | |
 //! | `event.waiting.sleep` | a host thread on another core | sleeps, for some ms | |
@@ -76,8 +77,10 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         let (late, native) = in_turns(site, name, ROUNDS, |seed| {
             running(site, BackendKind::Seccomp, more, EVENTS, seed, ratio)
         })?;
-        figures.push(Figure::new(name, Unit::Ns, late).over(&native).at_most(Target::Ratio(1.25)));
+        let figure = Figure::new(name, Unit::Ns, late).over(&native).at_most(Target::MedianAndTail(1.25));
+        figures.push(figure.in_series("event.running", "compute threads", more as f64));
     }
+    figures.push(flat(&figures));
     let (late, native) = in_turns(site, "event.running.ptrace", 1, |seed| {
         running(site, BackendKind::Ptrace, 0, FEW, seed, ratio)
     })?;
@@ -88,6 +91,17 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     }
     figures.extend(idle::measure(site)?);
     Ok(figures)
+}
+
+/// How much the latency depends on the number of threads, beside how much the native one varies.
+fn flat(figures: &[Figure]) -> Figure {
+    let spread = |median: fn(&Figure) -> f64| {
+        let medians = figures.iter().map(median);
+        medians.clone().fold(0.0, f64::max) / medians.fold(f64::INFINITY, f64::min)
+    };
+    let guest = spread(|figure| figure.measured.median);
+    let native = spread(|figure| figure.native.as_ref().map_or(f64::NAN, |native| native.median));
+    Figure::new("event.flat", Unit::Count, vec![guest]).over(&[native]).at_most(Target::Ratio(1.05))
 }
 
 /// Another core by whose counter can be measured, or why there is none.

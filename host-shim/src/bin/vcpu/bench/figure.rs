@@ -151,7 +151,6 @@ impl Figure {
         self.reaching(target)
     }
 
-    #[allow(dead_code, reason = "no experiment has a series yet")]
     /// Makes it part of a series, at `x` of what `axis` counts.
     pub(super) fn in_series(self, name: &str, axis: &str, x: f64) -> Figure {
         Figure { series: Some(Series { name: name.into(), axis: axis.into(), x }), ..self }

@@ -1,5 +1,5 @@
-//! `idle.cpu`: what a sandbox costs whose guest waits, in ns of processor time a second: the guest's process,
-//! and of this one the thread that runs the guest and the one that keeps its time.
+//! `idle.cpu`: what a sandbox costs whose guest waits, in percent of a core: the guest's process, and of
+//! this one the thread that runs the guest and the one that keeps its time.
 
 use super::event::LINE;
 use super::figure::{Figure, Target, Unit};
@@ -20,14 +20,14 @@ const TIME: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long it may take to say so.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// 0.1% of a core.
-const MOST: f64 = 1_000_000.0;
+/// In percent of a core.
+const MOST: f64 = 0.1;
 
 pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     let figure = |name, pin| {
         site.progress.show(&format!("measuring {name}, for {} s", TIME.as_secs()));
         let used = sample(site, pin)?;
-        Ok::<_, Failure>(Figure::new(name, Unit::Ns, vec![used]).at_most(Target::Median(MOST)))
+        Ok::<_, Failure>(Figure::new(name, Unit::Percent, vec![used / 1e7]).at_most(Target::Median(MOST)))
     };
     Ok(vec![figure("idle.cpu", true)?, figure("idle.cpu.unpinned", false)?])
 }
