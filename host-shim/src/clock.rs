@@ -71,10 +71,13 @@ pub(crate) fn counter() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// Whether the processor's counter runs at one rate in every state.
+/// Whether the processor's counter runs at one rate in every state. Asked once: in a virtual machine the
+/// instruction is a slow one.
 fn counter_is_invariant() -> bool {
+    // Every processor with 64-bit mode has the leaves up to 0x8000_0008.
     const POWER: u32 = 0x8000_0007;
-    __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & 1 << 8 != 0
+    static RESULT: OnceLock<bool> = OnceLock::new();
+    *RESULT.get_or_init(|| __cpuid(POWER).edx & 1 << 8 != 0)
 }
 
 impl Clock {

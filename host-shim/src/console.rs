@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vcpu_abi::call::Error;
 
 /// Most bytes that one call moves; the rest is a short count.
@@ -50,14 +50,19 @@ impl Streams {
     ///
     /// If the null device cannot be opened.
     pub fn null() -> io::Result<Streams> {
-        let open = || std::fs::File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
-        Ok(Streams { input: open()?, output: open()?, errors: open()? })
+        Ok(Streams { input: null()?, output: null()?, errors: null()? })
     }
+}
+
+fn null() -> io::Result<OwnedFd> {
+    std::fs::File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from)
 }
 
 /// How not to block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
+    /// Not known yet: most guests never use all their streams.
+    Unknown,
     /// It never blocks for long: a regular file, or opened without blocking.
     Direct,
     /// A socket, asked not to block with each call.
@@ -77,25 +82,47 @@ pub(crate) struct Stream {
 impl Stream {
     /// A stream to read from.
     pub(crate) fn input(file: OwnedFd) -> Stream {
-        Self::new(file, OFlags::RDONLY, PollFlags::IN)
+        Self::new(file, PollFlags::IN)
     }
 
     /// A stream to write to.
     pub(crate) fn output(file: OwnedFd) -> Stream {
-        Self::new(file, OFlags::WRONLY, PollFlags::OUT)
+        Self::new(file, PollFlags::OUT)
     }
 
-    fn new(file: OwnedFd, mode: OFlags, direction: PollFlags) -> Stream {
-        let kind = rustix::fs::fstat(&file).map(|status| FileType::from_raw_mode(status.st_mode));
-        let (file, manner) = match kind {
-            Ok(FileType::RegularFile) => (file, Manner::Direct),
-            Ok(FileType::Socket) => (file, Manner::Socket),
-            _ => match reopen(&file, mode) {
-                Ok(own) => (own, Manner::Direct),
-                Err(_) => (file, Manner::Cautious),
+    /// Streams without any input and with output that goes nowhere, which all who want them share.
+    pub(crate) fn nowhere() -> io::Result<[Stream; 3]> {
+        static NULL: OnceLock<Arc<OwnedFd>> = OnceLock::new();
+        let file = match NULL.get() {
+            Some(file) => file.clone(),
+            None => {
+                let file = Arc::new(null()?);
+                NULL.get_or_init(|| file).clone()
+            }
+        };
+        let stream = |direction| Stream { file: file.clone(), manner: Manner::Direct, direction };
+        Ok([PollFlags::IN, PollFlags::OUT, PollFlags::OUT].map(stream))
+    }
+
+    fn new(file: OwnedFd, direction: PollFlags) -> Stream {
+        Stream { file: Arc::new(file), manner: Manner::Unknown, direction }
+    }
+
+    /// Finds out how not to block, before the first transfer.
+    fn choose_manner(&mut self) {
+        let mode = if self.direction == PollFlags::IN { OFlags::RDONLY } else { OFlags::WRONLY };
+        let kind = rustix::fs::fstat(&self.file).map(|status| FileType::from_raw_mode(status.st_mode));
+        self.manner = match kind {
+            Ok(FileType::RegularFile) => Manner::Direct,
+            Ok(FileType::Socket) => Manner::Socket,
+            _ => match reopen(&self.file, mode) {
+                Ok(own) => {
+                    self.file = Arc::new(own);
+                    Manner::Direct
+                }
+                Err(_) => Manner::Cautious,
             },
         };
-        Stream { file: Arc::new(file), manner, direction }
     }
 
     /// The descriptor and what to poll it for, to know when it is worth another try.
@@ -104,7 +131,10 @@ impl Stream {
     }
 
     /// Moves up to `length` bytes between the stream and memory that the caller vouches for.
-    pub(crate) fn transfer(&self, memory: *mut u8, length: u64) -> Result<u64, Error> {
+    pub(crate) fn transfer(&mut self, memory: *mut u8, length: u64) -> Result<u64, Error> {
+        if self.manner == Manner::Unknown {
+            self.choose_manner();
+        }
         let mut length = length.min(TRANSFER_MAX);
         if self.manner == Manner::Cautious {
             let mut fds = [PollFd::new(&self.file, self.direction)];
@@ -172,7 +202,7 @@ mod tests {
         (read.into(), write.into())
     }
 
-    fn fill(stream: &Stream) -> u64 {
+    fn fill(stream: &mut Stream) -> u64 {
         let mut bytes = vec![0u8; 1 << 20];
         let mut total = 0;
         loop {
@@ -189,13 +219,13 @@ mod tests {
     #[test]
     fn a_full_pipe_and_an_empty_one_say_again_and_a_closed_one_says_so() {
         let (read, write) = pipe();
-        let output = Stream::output(write);
-        assert!(fill(&output) >= 4096);
+        let mut output = Stream::output(write);
+        assert!(fill(&mut output) >= 4096);
         drop(read);
         assert_eq!(output.transfer(b"x".as_ptr().cast_mut(), 1), Err(Error::Closed));
 
         let (read, write) = pipe();
-        let input = Stream::input(read);
+        let mut input = Stream::input(read);
         let mut byte = 0u8;
         assert_eq!(input.transfer(&raw mut byte, 1), Err(Error::Again));
         drop(write);
@@ -205,9 +235,10 @@ mod tests {
     #[test]
     fn a_pipe_that_cannot_be_opened_again_does_not_block_either() {
         let (read, write) = pipe();
-        let output = Stream { file: Arc::new(write), manner: Manner::Cautious, direction: PollFlags::OUT };
-        assert!(fill(&output) >= 4096);
-        let input = Stream { file: Arc::new(read), manner: Manner::Cautious, direction: PollFlags::IN };
+        let mut output =
+            Stream { file: Arc::new(write), manner: Manner::Cautious, direction: PollFlags::OUT };
+        assert!(fill(&mut output) >= 4096);
+        let mut input = Stream { file: Arc::new(read), manner: Manner::Cautious, direction: PollFlags::IN };
         let mut byte = 0u8;
         assert_eq!(input.transfer(&raw mut byte, 1), Ok(1));
     }
@@ -215,8 +246,8 @@ mod tests {
     #[test]
     fn a_socket_does_not_block() {
         let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-        let output = Stream::output(a.into());
-        assert!(fill(&output) >= 4096);
+        let mut output = Stream::output(a.into());
+        assert!(fill(&mut output) >= 4096);
         drop(b);
         assert_eq!(output.transfer(b"x".as_ptr().cast_mut(), 1), Err(Error::Closed));
     }
@@ -229,7 +260,9 @@ mod tests {
             unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
         };
         let before = flags(&read);
-        let _input = Stream::input(read.try_clone().unwrap());
+        let mut input = Stream::input(read.try_clone().unwrap());
+        let mut byte = 0u8;
+        assert_eq!(input.transfer(&raw mut byte, 1), Err(Error::Again));
         assert_eq!(flags(&read), before);
     }
 }

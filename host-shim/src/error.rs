@@ -32,7 +32,7 @@ pub enum Error {
     #[error("the guest could not be started: {0}")]
     Start(String),
     /// A system call failed.
-    #[error("could not {what}: {error}")]
+    #[error("could not {what}: {error}{hint}", hint = limit_hint(error))]
     System {
         /// Completes "could not ...".
         what: &'static str,
@@ -45,6 +45,18 @@ impl Error {
     pub(crate) fn system(what: &'static str, error: io::Error) -> Error {
         Error::System { what, error }
     }
+}
+
+/// What to do where a process may not open more files.
+fn limit_hint(error: &io::Error) -> String {
+    if error.raw_os_error() != Some(libc::EMFILE) {
+        return String::new();
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit.current.map_or("none".to_owned(), |limit| limit.to_string());
+    format!(
+        "; a sandbox takes 4 files and those of its streams: raise the limit, which is {limit} (`ulimit -n`)"
+    )
 }
 
 /// What probably forbids ptrace, and what to do about it.

@@ -44,7 +44,7 @@ enum Activity {
 #[derive(Debug)]
 pub(crate) struct Events {
     pages: Arc<MachinePages>,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     activity: AtomicU32,
     /// Counts kicks; the vCPU's thread sleeps on it. Private to the host, unlike the doorbell.
     kicks: AtomicU32,
@@ -58,7 +58,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(pages: Arc<MachinePages>, pidfd: OwnedFd) -> Events {
+    pub(crate) fn new(pages: Arc<MachinePages>, pidfd: Arc<OwnedFd>) -> Events {
         Events {
             pages,
             pidfd,

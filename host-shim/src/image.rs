@@ -1,8 +1,8 @@
 //! Images: reading an ELF file and refusing everything that cannot be run.
 //!
 //! Only the headers, the note and the comment are read here; a segment's bytes are copied when a sandbox
-//! starts, and the debug information is read when a report needs it. The file is opened once, so the
-//! headers that were validated are those that count.
+//! starts (the text once, for all sandboxes), and the debug information is read when a report needs it. The
+//! file is opened once, so the headers that were validated are those that count.
 
 use object::elf::{
     EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE,
@@ -12,8 +12,10 @@ use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{IMAGE_END_MAX, PAGE_SIZE, RAM_BASE};
@@ -41,6 +43,8 @@ pub struct Image {
     entry: u64,
     segments: Vec<Segment>,
     requirements: Requirements,
+    /// The executable segments, once a sandbox was started.
+    text: OnceLock<Arc<OwnedFd>>,
 }
 
 /// A part of an image that is loaded into RAM.
@@ -61,6 +65,11 @@ impl Segment {
     /// First address behind the segment's last page.
     pub fn page_end(&self) -> u64 {
         (self.address + self.memory_size).next_multiple_of(PAGE_SIZE)
+    }
+
+    /// Whether it can be executed.
+    pub(crate) fn is_text(&self) -> bool {
+        self.access.contains(Access::EXECUTE)
     }
 }
 
@@ -174,6 +183,7 @@ impl Image {
             entry: 0,
             segments: Vec::new(),
             requirements: Requirements { version: 0, flags: 0, memory: 0 },
+            text: OnceLock::new(),
         };
         image.parse(metadata.len())?;
         Ok(image)
@@ -210,7 +220,7 @@ impl Image {
         let segments = segments(headers, file_length)?;
         self.entry = header.e_entry(LITTLE);
         let executable = |segment: &Segment| {
-            segment.access.contains(Access::EXECUTE)
+            segment.is_text()
                 && (segment.address..segment.address + segment.memory_size).contains(&self.entry)
         };
         if !segments.iter().any(executable) {
@@ -295,6 +305,16 @@ impl Image {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The file of the executable segments; `make` makes it the first time.
+    pub(crate) fn text(&self, make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Arc<OwnedFd>> {
+        if let Some(text) = self.text.get() {
+            return Ok(text.clone());
+        }
+        let text = Arc::new(make()?);
+        // Another thread may have been faster; then its file is the one.
+        Ok(self.text.get_or_init(|| text).clone())
     }
 
     /// The bytes of the function or object `symbol`, with its address, if the image has it.

@@ -2,7 +2,6 @@
 
 use crate::Error;
 use crate::clock::Clock;
-use std::arch::x86_64::__cpuid_count;
 use std::time::SystemTime;
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::info::{Features, InfoPage, StringList};
@@ -73,11 +72,10 @@ pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage 
 
 /// Whether processor and kernel let user code use `rdfsbase` and its kin.
 pub(crate) fn has_fsgsbase() -> bool {
-    /// Set by the kernel when it has enabled the instructions.
+    /// Set by the kernel when the processor has the instructions and it has enabled them.
     const HWCAP2_FSGSBASE: u64 = 1 << 1;
     // SAFETY: no pointers.
-    let enabled = unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_FSGSBASE != 0;
-    enabled && __cpuid_count(7, 0).ebx & 1 != 0
+    unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_FSGSBASE != 0 }
 }
 
 #[cfg(test)]

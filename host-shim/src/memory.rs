@@ -1,7 +1,8 @@
 //! Guest memory: RAM that guest and host share, and what the guest may do with its pages.
 //!
 //! RAM is two anonymous files: the image's executable segments lie in one that is sealed against
-//! writing, everything else in one that is sealed against resizing. The guest writes RAM whenever it runs:
+//! writing, which all sandboxes of the image share, everything else in one that is sealed against resizing.
+//! The guest writes RAM whenever it runs:
 //! the host keeps no reference into it, copies once by system calls, which cannot fault, and validates
 //! the copy.
 
@@ -9,8 +10,9 @@ use crate::image::{Image, Segment};
 use crate::sys::{self, Mapping};
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
 
@@ -19,7 +21,7 @@ use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
 pub struct GuestMemory {
     pub(crate) mapping: Mapping,
     ram: OwnedFd,
-    text: OwnedFd,
+    text: Arc<OwnedFd>,
     pieces: Vec<Piece>,
     /// Rights of each page as bits of [`Access`], inverted against [`FREE`] so that untouched zeros
     /// mean free RAM and cost nothing.
@@ -49,28 +51,13 @@ impl GuestMemory {
     /// Makes RAM of `size` bytes and copies the image into it.
     pub(crate) fn new(image: &Image, size: u64) -> io::Result<GuestMemory> {
         let pieces = pieces(image.segments(), size);
-        let text_size: u64 =
-            pieces.iter().filter(|piece| piece.text_offset.is_some()).map(|piece| piece.length).sum();
+        let text = image.text(|| text(image, &pieces))?;
         let ram = sys::memfd(c"vcpu-ram", size)?;
         sys::seal_size(&ram)?;
-        let text = sys::memfd(c"vcpu-text", text_size)?;
-        let mapping = Mapping::new(&ram, size as usize)?;
-        {
-            let text_mapping = Mapping::new(&text, text_size as usize)?;
-            for segment in image.segments() {
-                let piece = pieces.iter().find(|piece| piece.address == segment.address);
-                let target = match piece.and_then(|piece| piece.text_offset) {
-                    Some(offset) => text_mapping.pointer().wrapping_add(offset as usize),
-                    None => mapping.pointer().wrapping_add((segment.address - RAM_BASE) as usize),
-                };
-                // SAFETY: `pieces` puts every segment inside its file, whose mapping is ours alone until
-                // the guest starts.
-                let bytes = unsafe { std::slice::from_raw_parts_mut(target, segment.file_size as usize) };
-                image.file().read_exact_at(bytes, segment.file_offset)?;
-            }
+        for segment in image.segments().iter().filter(|segment| !segment.is_text()) {
+            load(image, segment, &ram, segment.address - RAM_BASE)?;
         }
-        sys::seal_content(&text)?;
-        let text = sys::reopen_read_only(&text)?;
+        let mapping = Mapping::new(&ram, size as usize)?;
         let access = vec![0; (size / PAGE_SIZE) as usize];
         let mut memory = GuestMemory { mapping, ram, text, pieces: pieces.clone(), access };
         for piece in &pieces {
@@ -89,8 +76,8 @@ impl GuestMemory {
     }
 
     /// The file of all RAM but the text, and the file of the text.
-    pub(crate) fn files(&self) -> (&OwnedFd, &OwnedFd) {
-        (&self.ram, &self.text)
+    pub(crate) fn files(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
+        (self.ram.as_fd(), self.text.as_fd())
     }
 
     /// Where `length` bytes at a guest address lie in the host, if all of them are RAM and their pages
@@ -128,8 +115,8 @@ impl GuestMemory {
             let here = rest.len().min((piece.address + piece.length - at) as usize);
             let (part, others) = rest.split_at_mut(here);
             let (file, offset) = match piece.text_offset {
-                Some(offset) => (&self.text, offset + (at - piece.address)),
-                None => (&self.ram, at - RAM_BASE),
+                Some(offset) => (self.text.as_fd(), offset + (at - piece.address)),
+                None => (self.ram.as_fd(), at - RAM_BASE),
             };
             if rustix::io::pread(file, &mut *part, offset) != Ok(here) {
                 return None;
@@ -142,9 +129,7 @@ impl GuestMemory {
     /// Whether pages belong to the sealed text.
     pub(crate) fn is_text(&self, range: &Range<u64>, image: &Image) -> bool {
         image.segments().iter().any(|segment| {
-            segment.access.contains(Access::EXECUTE)
-                && segment.address < range.end
-                && range.start < segment.page_end()
+            segment.is_text() && segment.address < range.end && range.start < segment.page_end()
         })
     }
 
@@ -166,6 +151,38 @@ impl GuestMemory {
         let end = start.checked_add(length)?;
         (end <= self.size()).then_some(start..end)
     }
+}
+
+/// The executable segments in a file that is sealed, open to read only.
+fn text(image: &Image, pieces: &[Piece]) -> io::Result<OwnedFd> {
+    let size = pieces.iter().filter(|piece| piece.text_offset.is_some()).map(|piece| piece.length).sum();
+    let file = sys::memfd(c"vcpu-text", size)?;
+    for piece in pieces {
+        let segment = image.segments().iter().find(|segment| segment.address == piece.address);
+        if let (Some(offset), Some(segment)) = (piece.text_offset, segment) {
+            load(image, segment, &file, offset)?;
+        }
+    }
+    sys::seal_content(&file)?;
+    sys::reopen_read_only(&file)
+}
+
+/// Copies a segment's bytes from the image to `at` in a file. Not by a mapping, where every page would cost
+/// a fault.
+fn load(image: &Image, segment: &Segment, file: &OwnedFd, at: u64) -> io::Result<()> {
+    let mut buffer = [0; 16 << 10];
+    let mut done = 0;
+    while done < segment.file_size {
+        let count = buffer.len().min((segment.file_size - done) as usize);
+        let part = &mut buffer[..count];
+        image.file().read_exact_at(part, segment.file_offset + done)?;
+        let written = rustix::io::pwrite(file, part, at + done)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        done += written as u64;
+    }
+    Ok(())
 }
 
 fn encode(access: Access) -> u8 {
@@ -191,7 +208,7 @@ pub(crate) fn pieces(segments: &[Segment], size: u64) -> Vec<Piece> {
     for segment in segments {
         add(at, segment.address, Access::empty(), None);
         let length = segment.page_end() - segment.address;
-        let text_offset = segment.access.contains(Access::EXECUTE).then_some(text_size);
+        let text_offset = segment.is_text().then_some(text_size);
         text_size += text_offset.map_or(0, |_| length);
         add(segment.address, segment.page_end(), segment.access, text_offset);
         at = segment.page_end();

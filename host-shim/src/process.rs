@@ -1,8 +1,10 @@
 //! Starting a guest's process: nothing of the host's is left in it.
 //!
 //! The child is made by `vfork`'s mechanism (the host's memory is shared until the child executes the
-//! stub, never copied), so starting does not depend on the host's size. It dies with the thread that made
-//! it, and has three descriptors until its script closes them: the vCPU page, the text and the RAM.
+//! stub, never copied), so starting does not depend on the host's size. Nor does it on the number of files
+//! that the host has open: what the child needs is put into [slots](Slots) with low numbers, and only these
+//! and what lies below are copied. It dies with the thread that made it, and has three descriptors until its
+//! script closes them: the vCPU page, the text and the RAM.
 //!
 //! For the `ptrace` backend it is traced from its first instruction. For `seccomp` it is not: its script
 //! adds an area for that backend, in which lie at first what the script's system calls point to, and the
@@ -18,7 +20,7 @@ use crate::stub::{self, Executable, Script};
 use crate::sys::{self, Mapping};
 use crate::{Error, filter};
 use libc::c_int;
-use rustix::io::Errno;
+use rustix::io::{DupFlags, Errno};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::futex;
 use std::cell::Cell;
@@ -27,6 +29,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use vcpu_abi::call::Access;
 use vcpu_abi::info::InfoPage;
 use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
@@ -36,24 +39,24 @@ use vcpu_abi::page::VcpuPage;
 /// the `seccomp` backend.
 #[derive(Debug)]
 pub(crate) struct MachinePages {
-    file: OwnedFd,
     mapping: Mapping,
     /// Bytes before that area.
     area_at: u64,
 }
 
 impl MachinePages {
-    /// Makes the pages, with `strings` behind the information page.
-    pub(crate) fn new(strings: &[u8]) -> io::Result<MachinePages> {
+    /// Makes the pages, with `strings` behind the information page, and gives their file, which the guest's
+    /// process gets.
+    pub(crate) fn new(strings: &[u8]) -> io::Result<(MachinePages, OwnedFd)> {
         let area_at = PAGE_SIZE + ((HEADER + strings.len()) as u64).next_multiple_of(PAGE_SIZE);
         assert!(area_at <= PAGE_SIZE + INFO_SIZE_MAX);
         let length = area_at + AREA_SIZE;
         let file = sys::memfd(c"vcpu-machine", length)?;
         sys::seal_size(&file)?;
         let mapping = Mapping::new(&file, length as usize)?;
-        let pages = MachinePages { file, mapping, area_at };
+        let pages = MachinePages { mapping, area_at };
         pages.write(PAGE_SIZE as usize + HEADER, strings);
-        Ok(pages)
+        Ok((pages, file))
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
@@ -108,14 +111,14 @@ impl MachinePages {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub pid: libc::pid_t,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     /// Whether it has ended and was waited for: its number may be another's by now.
     ended: Cell<bool>,
 }
 
 impl Process {
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    pub(crate) fn pidfd(&self) -> Arc<OwnedFd> {
+        self.pidfd.clone()
     }
 
     /// Waits for the next stop or the end of the process, and gives its status.
@@ -158,10 +161,43 @@ impl Drop for Process {
     }
 }
 
+/// Descriptors by which files are handed to a child: the vCPU page, the text, the RAM and the stub. They are
+/// the lowest above the standard streams that were free at the process's first start. Between starts they
+/// hold their numbers and nothing else.
+#[derive(Debug)]
+struct Slots([OwnedFd; SLOTS]);
+
+const SLOTS: usize = 4;
+
+impl Slots {
+    /// The slots, with these files in them until `action` has returned. One thread at a time gets them.
+    fn with<R>(files: [BorrowedFd<'_>; SLOTS], action: impl FnOnce([RawFd; SLOTS]) -> R) -> io::Result<R> {
+        static SLOTS_OF_THIS_PROCESS: Mutex<Option<Slots>> = Mutex::new(None);
+        // A panic leaves files in the slots, which the next start replaces.
+        let mut slots = SLOTS_OF_THIS_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        // The stub is a file that is never closed anyway.
+        let nothing = files[SLOTS - 1];
+        let slots = match &mut *slots {
+            Some(slots) => slots,
+            empty => {
+                let slot = || rustix::io::fcntl_dupfd_cloexec(nothing, 3);
+                empty.insert(Slots([slot()?, slot()?, slot()?, slot()?]))
+            }
+        };
+        let put = |slots: &mut Slots, files: [BorrowedFd<'_>; SLOTS]| -> rustix::io::Result<()> {
+            let mut pairs = slots.0.iter_mut().zip(files);
+            pairs.try_for_each(|(slot, file)| rustix::io::dup3(file, slot, DupFlags::CLOEXEC))
+        };
+        put(slots, files)?;
+        let result = action(slots.0.each_ref().map(|slot| slot.as_raw_fd()));
+        put(slots, [nothing; SLOTS])?;
+        Ok(result)
+    }
+}
+
 /// What the child needs to know between its birth and the stub. Errors come back in `failure`.
 struct Birth {
-    descriptors: [RawFd; 3],
-    executable: RawFd,
+    slots: [RawFd; SLOTS],
     parent: libc::pid_t,
     traced: bool,
     failure: Option<(&'static str, c_int)>,
@@ -179,17 +215,16 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
             }
             result != -1
         };
-        // Copies above the three slots first: a slot's number may be that of a file still needed.
-        let mut copies = [0; 4];
-        let files = [birth.descriptors[0], birth.descriptors[1], birth.descriptors[2], birth.executable];
-        for (copy, file) in copies.iter_mut().zip(files) {
-            *copy = libc::fcntl(file, libc::F_DUPFD_CLOEXEC, 3);
-            if !step("copy a descriptor", (*copy).into()) {
-                return 1;
-            }
+        // From here on the descriptors are its own: so far it shares the host's.
+        let above = birth.slots.iter().fold(0, |last, slot| last.max(*slot)) + 1;
+        let unshare = libc::syscall(libc::SYS_close_range, above, u32::MAX, libc::CLOSE_RANGE_UNSHARE);
+        if !step("take descriptors of its own", unshare) {
+            return 1;
         }
-        for slot in 0..3 {
-            if !step("place a descriptor", libc::dup2(copies[slot as usize], slot).into()) {
+        // A slot is above the three, so none is overwritten that is still needed.
+        for descriptor in 0..3 {
+            let placed = libc::dup2(birth.slots[descriptor], descriptor as c_int);
+            if !step("place a descriptor", placed.into()) {
                 return 1;
             }
         }
@@ -207,7 +242,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
             let environment = [std::ptr::null::<libc::c_char>()];
             let result = libc::syscall(
                 libc::SYS_execveat,
-                copies[3],
+                birth.slots[3],
                 c"".as_ptr(),
                 arguments.as_ptr(),
                 environment.as_ptr(),
@@ -220,7 +255,7 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
 }
 
 /// Starts a process to be traced, prepares it as `image` and `memory` say, and leaves it stopped in the
-/// stub with its filter set, the vCPU page zero.
+/// stub with its filter set, the vCPU page zero. `file` is that of `pages`.
 ///
 /// # Errors
 ///
@@ -229,6 +264,7 @@ pub(crate) fn start_traced(
     image: &Image,
     memory: &GuestMemory,
     pages: &MachinePages,
+    file: &OwnedFd,
 ) -> Result<Process, Error> {
     static EXECUTABLE: Executable = Executable::new();
     let mut script = script(image, memory, pages, 0);
@@ -241,7 +277,7 @@ pub(crate) fn start_traced(
     assert!(page.len() <= PAGE_SIZE as usize, "the script of {} bytes does not fit", page.len());
     pages.write(0, &page);
     let page = stub::page();
-    let process = spawn(memory, pages, EXECUTABLE.file(&page).map_err(no_stub)?, true)?;
+    let process = spawn(memory, file, EXECUTABLE.file(&page).map_err(no_stub)?, true)?;
 
     // Should memory run short, the guest goes first. Refused at worst, which changes only that.
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
@@ -269,6 +305,7 @@ pub(crate) fn start_alone(
     image: &Image,
     memory: &GuestMemory,
     pages: &MachinePages,
+    file: &OwnedFd,
 ) -> Result<Process, Error> {
     const SA_RESTORER: u64 = 0x0400_0000;
     // At first the stack holds what the script points to: the stack's own description, the handlers', the
@@ -301,7 +338,7 @@ pub(crate) fn start_alone(
     pages.write(stack, &bytes);
     pages.write(0, &script.bytes());
     pages.reply().has_bases.store(information::has_fsgsbase().into(), Relaxed);
-    let process = spawn(memory, pages, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
+    let process = spawn(memory, file, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
     limit(process.pid)?;
     let (slot, reply) = (pages.slot(), pages.reply());
@@ -400,21 +437,27 @@ fn request(process: &Process, request: libc::c_uint, data: usize) -> Result<(), 
         .map_err(|error| Error::system("trace the guest's process", error))
 }
 
+/// Bytes of the stack on which a child prepares itself.
+const CHILD_STACK: usize = 32 << 10;
+
 fn spawn(
     memory: &GuestMemory,
-    pages: &MachinePages,
+    machine: &OwnedFd,
     executable: &OwnedFd,
     traced: bool,
 ) -> Result<Process, Error> {
-    let (ram_file, text_file) = memory.files();
-    let descriptors = [&pages.file, text_file, ram_file].map(|file| file.as_raw_fd());
+    let (ram, text) = memory.files();
+    Slots::with([machine.as_fd(), text, ram, executable.as_fd()], |slots| give_birth(slots, traced))
+        .map_err(|error| Error::system("hand files to the guest's process", error))?
+}
+
+fn give_birth(slots: [RawFd; SLOTS], traced: bool) -> Result<Process, Error> {
     // SAFETY: no arguments.
     let parent = unsafe { libc::getpid() };
-    let executable = executable.as_raw_fd();
-    let mut birth = Birth { descriptors, executable, parent, traced, failure: None };
-    let mut stack = vec![0u128; 2048];
+    let mut birth = Birth { slots, parent, traced, failure: None };
+    let mut stack = Box::<[u128]>::new_uninit_slice(CHILD_STACK / size_of::<u128>());
     let mut pidfd: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let flags = libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     // A handler of the host's must not run in the child, which still shares the host's memory. The script
     // unblocks signals again.
     let _blocked = sys::BlockedSignals::new();
@@ -431,7 +474,7 @@ fn spawn(
     };
     let pid = sys::check(pid.into()).map_err(|error| Error::system("create the guest's process", error))?;
     // SAFETY: the call succeeded, so this is a new descriptor that nobody else has.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = Arc::new(unsafe { OwnedFd::from_raw_fd(pidfd) });
     let process = Process { pid: pid as libc::pid_t, pidfd, ended: Cell::new(false) };
     match birth.failure {
         None => Ok(process),

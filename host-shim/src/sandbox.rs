@@ -127,29 +127,33 @@ impl<'i> Sandbox<'i> {
         let memory =
             GuestMemory::new(image, size).map_err(setup("make the guest's memory from the image"))?;
         let streams = match config.streams {
-            Some(streams) => streams,
-            None => Streams::null().map_err(setup("open the null device"))?,
+            Some(Streams { input, output, errors }) => {
+                [Stream::input(input), Stream::output(output), Stream::output(errors)]
+            }
+            None => Stream::nowhere().map_err(setup("open the null device"))?,
         };
-        let streams =
-            [Stream::input(streams.input), Stream::output(streams.output), Stream::output(streams.errors)];
         let pinned = if config.pin { Pinned::here() } else { None };
         let strings = Strings::new(&config.arguments, &config.environment)?;
-        let pages = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
+        let (pages, file) = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
         let pages = Arc::new(pages);
         let (process, kind) = match config.backend {
-            BackendKind::Ptrace => (process::start_traced(image, &memory, &pages)?, BackendKind::Ptrace),
-            BackendKind::Seccomp => (process::start_alone(image, &memory, &pages)?, BackendKind::Seccomp),
-            BackendKind::Auto => match process::start_alone(image, &memory, &pages) {
+            BackendKind::Ptrace => {
+                (process::start_traced(image, &memory, &pages, &file)?, BackendKind::Ptrace)
+            }
+            BackendKind::Seccomp => {
+                (process::start_alone(image, &memory, &pages, &file)?, BackendKind::Seccomp)
+            }
+            BackendKind::Auto => match process::start_alone(image, &memory, &pages, &file) {
                 Ok(process) => (process, BackendKind::Seccomp),
                 // Where neither works, what is missing for the first is what to look after.
-                Err(error) => match process::start_traced(image, &memory, &pages) {
+                Err(error) => match process::start_traced(image, &memory, &pages, &file) {
                     Ok(process) => (process, BackendKind::Ptrace),
                     Err(_) => return Err(error),
                 },
             },
         };
-        let pidfd = process.pidfd().try_clone_to_owned().map_err(setup("copy a descriptor"))?;
-        let events = Arc::new(Events::new(pages.clone(), pidfd));
+        drop(file);
+        let events = Arc::new(Events::new(pages.clone(), process.pidfd()));
         let clock = Clock::start(config.clock);
         pages.set_information(information::page(size, &clock, &strings));
         let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
@@ -357,7 +361,7 @@ impl<'i> Sandbox<'i> {
         if length == 0 {
             return Ok(Ok(0));
         }
-        let stream = &self.streams[stream as usize];
+        let stream = &mut self.streams[stream as usize];
         let result = stream.transfer(memory, length);
         if result == Err(CallError::Again) {
             self.timers.watch(stream.readiness()).map_err(|error| Error::system("watch a stream", error))?;

@@ -37,11 +37,16 @@ pub(crate) fn init() {
     // SAFETY: OSXSAVE says that the instruction may be used; 0 is the register that always exists.
     let mask = unsafe { _xgetbv(0) } & !LEFT_ALONE;
     let features = __cpuid_count(0xd, 1).eax;
-    let size = (2..64)
-        .filter(|component| mask & 1 << component != 0)
-        .map(|component| __cpuid_count(0xd, component))
-        .map(|component| component.ebx + component.eax)
-        .fold(576, u32::max);
+    // Of all that is enabled. In a virtual machine this instruction is a slow one, so single components are
+    // asked about only where those that are left alone could make the difference.
+    let mut size = __cpuid_count(0xd, 0).ebx;
+    if size as usize > GENERAL {
+        size = (2..64)
+            .filter(|component| mask & 1 << component != 0)
+            .map(|component| __cpuid_count(0xd, component))
+            .map(|component| component.ebx + component.eax)
+            .fold(576, u32::max);
+    }
     assert!(size as usize <= GENERAL, "the extended state takes {size} bytes, more than {GENERAL}");
     MASK_LOW.store(mask as u32, Relaxed);
     MASK_HIGH.store((mask >> 32) as u32, Relaxed);

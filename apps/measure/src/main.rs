@@ -3,7 +3,8 @@
 //! `measure gate COUNT` and `measure trap COUNT` make the call `null` so often, by the gate or by the trap
 //! page's instruction, and print what each took, one number of nanoseconds a line. Nothing is subtracted.
 //!
-//! `measure wait` prints a line and then waits until event line 4 is raised.
+//! `measure wait` prints a line and then waits until event line 4 is raised. `measure answer NUMBER` waits
+//! for line 1, and ends with a status that only this number has among its neighbours.
 //!
 //! `measure timer COUNT THREADS SEED`, `measure raise COUNT THREADS` and
 //! `measure await COUNT FIRST PERIOD LEAST MOST` are the subject of [`latency`]. They print a number for each of
@@ -50,6 +51,7 @@ fn main() -> u8 {
             event::wait_until(None, || event::take(latency::LINE));
             0
         }
+        ["answer", number] => answer(number),
         ["gate", count] => counted(count, |count| calls(count, call::null)),
         ["trap", count] => counted(count, |count| calls(count, trap::null)),
         ["raise", count, threads] => match threads.parse() {
@@ -74,6 +76,15 @@ fn main() -> u8 {
     }
 }
 
+/// Waits to be asked, and gives the answer as a status.
+fn answer(number: &str) -> u8 {
+    /// The line by which it is asked.
+    const LINE: u32 = 1;
+    println!("waiting");
+    event::wait_until(None, || event::take(LINE));
+    number.parse::<usize>().map_or(2, |number| (number * 7 + 3) as u8)
+}
+
 /// Measures a part of the kernel.
 fn kernel(word: &str) -> u8 {
     let measure = match word {
@@ -96,7 +107,7 @@ fn kernel(word: &str) -> u8 {
 
 fn unknown() -> u8 {
     eprintln!(
-        "measure: expected gate COUNT, trap COUNT, wait, timer COUNT THREADS SEED, raise COUNT THREADS, \
+        "measure: expected gate COUNT, trap COUNT, wait, answer NUMBER, timer COUNT THREADS SEED, raise COUNT THREADS, \
          await COUNT FIRST PERIOD LEAST MOST, or what of the kernel to measure"
     );
     2

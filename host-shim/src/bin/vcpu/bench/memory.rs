@@ -1,4 +1,4 @@
-//! `memory`: what the host's process takes while its guest waits, beside the guest's RAM.
+//! `memory`: what a sandbox takes while its guest waits, beside the guest's RAM.
 
 use super::figure::{Figure, Target, Unit};
 use super::site::{Site, cannot};
@@ -12,7 +12,7 @@ const RUNS: usize = 10;
 /// The time in which a guest that says that it will wait comes to wait.
 const SETTLE: Duration = Duration::from_millis(20);
 /// What mappings of the guest's RAM are called.
-const GUEST_RAM: [&str; 2] = ["/memfd:vcpu-ram", "/memfd:vcpu-text"];
+pub(super) const GUEST_RAM: [&str; 2] = ["/memfd:vcpu-ram", "/memfd:vcpu-text"];
 
 pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     let mut samples = Vec::new();
@@ -20,7 +20,10 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         site.progress.round("memory", run, RUNS);
         samples.push(sample(site)?);
     }
-    Ok(vec![Figure::new("memory.host", Unit::Bytes, samples).at_most(Target::Median(f64::from(8 << 20)))])
+    let host = Figure::new("memory.host", Unit::Bytes, samples).at_most(Target::Median(f64::from(8 << 20)));
+    let mut figures = vec![host];
+    figures.extend(super::sandboxes::measure(site)?);
+    Ok(figures)
 }
 
 /// Resident bytes of one process whose guest waits.

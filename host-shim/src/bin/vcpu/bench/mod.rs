@@ -14,6 +14,7 @@
 //! | [`native`], [`counter`], [`random`] | native processes that take faults, timers and signals; the time-stamp counter |
 //! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
 //! | `idle` | the figures of `event` that are about nothing happening |
+//! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
 //! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
@@ -36,6 +37,7 @@ mod plot;
 mod progress;
 mod random;
 mod record;
+mod sandboxes;
 mod site;
 mod size;
 mod start;
