@@ -151,6 +151,34 @@ fn every_event_that_was_asked_for_is_measured(backend: BackendKind) {
     }
 }
 
+/// What the app `compute` says that its last call gave.
+#[track_caller]
+fn computed<const N: usize>(arguments: [&str; N], backend: BackendKind) -> u64 {
+    let ended = run("compute", arguments, backend);
+    assert_eq!(ended.status(), 0, "{ended}");
+    let result = ended.output_text().lines().find_map(|line| line.strip_prefix("result "));
+    result.and_then(|result| result.parse().ok()).unwrap_or_else(|| panic!("{ended}"))
+}
+
+fn the_functions_of_the_benchmark_compute_what_they_say(backend: BackendKind) {
+    assert_eq!(computed(["fib", "20", "1", "1"], backend), 6765);
+    // The chain comes by every line of the 64 MiB once before it comes back, and a walk goes on where the
+    // last one has ended.
+    assert_eq!(computed(["memory", "1048576", "1", "1"], backend), 0);
+    assert_eq!(computed(["memory", "524288", "1", "2"], backend), 0);
+    assert_ne!(computed(["memory", "524288", "1", "1"], backend), 0);
+    // The last element of three times the product of two matrices of 32 rows, row by row in one list.
+    let element = |index: usize| (index * 7 % 5) as f32 - 2.0;
+    let product: f32 = (0..32).map(|k| element(31 * 32 + k) * element(1024 + k * 32 + 31)).sum();
+    assert_eq!(computed(["vector", "3", "1", "1"], backend), u64::from((3.0 * product).to_bits()));
+}
+
+fn a_stream_is_copied_as_it_is(backend: BackendKind) {
+    let bytes: Vec<u8> = (0..1_000_003u32).map(|at| (at ^ (at >> 8)) as u8).collect();
+    let ended = Guest::new("stream", backend).arguments(["copy"]).input(&*bytes).run();
+    assert_eq!((ended.status(), ended.output == bytes), (0, true), "{ended}");
+}
+
 fn arguments_that_make_no_sense_are_refused(backend: BackendKind) {
     check_refused("philosophers", ["--circle", "--deadlock"], backend);
     check_refused("priority-inversion", ["many"], backend);
@@ -162,6 +190,11 @@ fn arguments_that_make_no_sense_are_refused(backend: BackendKind) {
     check_refused("measure", ["timer", "1", "100000", "1"], backend);
     check_refused("measure", ["timer", "1", "1", "0"], backend);
     check_refused("measure", ["await", "1", "100", "10", "5", "4"], backend);
+    check_refused("compute", ["fib", "20", "1"], backend);
+    check_refused("compute", ["fib", "20", "1", "0"], backend);
+    check_refused("compute", ["sleep", "20", "1", "1"], backend);
+    check_refused("stream", ["share"], backend);
+    check_refused("stream", ["share", "much"], backend);
 }
 
 on_every_backend!(
@@ -174,5 +207,7 @@ on_every_backend!(
     a_ring_may_have_one_member,
     latency_is_told_for_each_load_with_all_samples,
     every_event_that_was_asked_for_is_measured,
+    the_functions_of_the_benchmark_compute_what_they_say,
+    a_stream_is_copied_as_it_is,
     arguments_that_make_no_sense_are_refused,
 );

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 26] = [
+    "compute",
     "faults",
     "gunzip",
     "guest-arguments",
@@ -29,6 +30,7 @@ const PACKAGES: [&str; 24] = [
     "priority-inversion",
     "producer-consumer",
     "ring",
+    "stream",
     "ticker",
 ];
 

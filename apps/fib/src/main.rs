@@ -43,13 +43,6 @@ fn arguments() -> Option<(u64, u64)> {
 }
 
 /// The `n`-th Fibonacci number.
-///
-/// The host's benchmark takes this function's machine code out of the image and runs it natively, so
-/// that both sides execute the very same bytes. So it refers to nothing but itself: it has a name and a
-/// section of its own, and wrapping arithmetic, which never panics.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.fib")]
-#[inline(never)]
-pub extern "C" fn fib(n: u64) -> u64 {
-    if n < 2 { n } else { fib(n.wrapping_sub(1)).wrapping_add(fib(n.wrapping_sub(2))) }
+fn fib(n: u64) -> u64 {
+    if n < 2 { n } else { fib(n - 1) + fib(n - 2) }
 }

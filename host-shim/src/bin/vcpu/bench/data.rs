@@ -2,9 +2,12 @@
 //!
 //! Both are whole processes that read a compressed file from memory and write to nowhere. What they make
 //! of the file is checked once before.
+//!
+//! [`stream`] adds the figures of guests that only move data.
 
 use super::figure::{Figure, Target, Unit};
 use super::site::{Site, cannot, memory_file};
+use super::stream;
 use crate::status::Failure;
 use cargo_metadata::Message;
 use std::ffi::OsString;
@@ -44,7 +47,9 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         outside.push(time(&mut native, &file)?);
     }
     let figure = Figure::new("data.gunzip", Unit::Ns, inside.split_off(WARM_UP));
-    Ok(vec![figure.over(&outside[WARM_UP..]).at_most(Target::Ratio(1.05))])
+    let mut figures = vec![figure.over(&outside[WARM_UP..]).at_most(Target::Ratio(1.05))];
+    figures.extend(stream::measure(site)?);
+    Ok(figures)
 }
 
 /// Builds the same decompressor as an ordinary program, from the same sources with the same versions of

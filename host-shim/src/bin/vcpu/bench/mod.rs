@@ -15,6 +15,8 @@
 //! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
+//! | `stream` | the two figures of `data` that a guest does nothing for but move it |
+//! | [`machine_code`] | a guest's function as one of this process |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
 //! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
@@ -29,6 +31,7 @@ mod event;
 mod events_off;
 mod figure;
 mod idle;
+mod machine_code;
 mod memory;
 mod native;
 mod page;
@@ -42,6 +45,7 @@ mod site;
 mod size;
 mod start;
 mod statistics;
+mod stream;
 mod table;
 mod threads;
 
@@ -131,10 +135,10 @@ impl Group {
     fn apps(self) -> &'static [&'static str] {
         match self {
             Group::Call | Group::Event | Group::Memory => &["measure"],
-            Group::Compute => &["fib"],
+            Group::Compute => &["compute"],
             Group::Start => &["hello"],
             Group::Size => &[],
-            Group::Data => &["gunzip"],
+            Group::Data => &["gunzip", "stream"],
             Group::Threads => &["measure", events_off::APP],
         }
     }

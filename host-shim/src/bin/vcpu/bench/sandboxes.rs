@@ -191,7 +191,7 @@ fn guest_ram() -> Result<u64, Failure> {
         // A file that was closed meanwhile is none of ours.
         let Ok(name) = fs::read_link(&path) else { continue };
         let is_ram = |ram: &&str| name.to_string_lossy().starts_with(*ram);
-        if super::memory::GUEST_RAM.iter().any(|ram| is_ram(ram)) {
+        if super::memory::GUEST_RAM.iter().any(is_ram) {
             let file = fs::metadata(&path).map_err(failed)?;
             files.insert(file.ino(), file.blocks() * 512);
         }

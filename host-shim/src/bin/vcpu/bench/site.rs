@@ -52,12 +52,8 @@ impl Site {
         &found.expect("a group names the app that it measures").path
     }
 
-    /// Runs an app to its end in this process, with its name and these arguments, and gives its output.
-    pub(super) fn guest(&self, app: &'static str, arguments: &[&str]) -> Result<String, Failure> {
-        self.guest_with(app, arguments, None)
-    }
-
-    /// As `guest`, with so much RAM, if that is not for the image to say.
+    /// Runs an app to its end in this process, with its name, these arguments and so much RAM, if that is not
+    /// for the image to say, and gives its output.
     pub(super) fn guest_with(
         &self,
         app: &'static str,
