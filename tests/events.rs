@@ -40,6 +40,10 @@ fn a_timer_that_is_moved_when_it_comes_is_not_early(backend: BackendKind) {
     ended.assert_output("came at all: true, always: false, 0 too early\n");
 }
 
+fn timers_that_overtake_each_other_all_come(backend: BackendKind) {
+    check("eight", "300 times each, 0 too early\n", backend);
+}
+
 fn a_timer_ends_a_wait_through_the_trap_page(backend: BackendKind) {
     check("trap-wait", "woken 20 times\n", backend);
 }
@@ -173,6 +177,7 @@ on_every_backend!(
     setting_a_timer_replaces_the_one_before,
     a_disarmed_timer_does_not_come,
     a_timer_that_is_moved_when_it_comes_is_not_early,
+    timers_that_overtake_each_other_all_come,
     a_timer_ends_a_wait_through_the_trap_page,
     a_deadline_in_the_past_raises_the_line_at_once,
     every_line_has_a_timer_of_its_own,

@@ -9,7 +9,7 @@
 //! | `seccomp` | return from a signal | always: it changes registers and blocked signals of nobody but the guest |
 //! | `seccomp` | futex wake | of one waiter on the one word that the host sleeps on |
 //! | `seccomp` | futex wait, twice | without end on the one word that the host answers by; on the doorbell |
-//! | `seccomp` | `timer_settime`, twice | of the process's one timer to the time that stands in the host's page; to the short one beside it, from now on |
+//! | `seccomp` | `timer_settime`, three times | of the process's one timer, to the time that stands at one place; to the short one in the host's page, from now on |
 //!
 //! With ptrace it is the second wall: no system call of the guest happens there anyway.
 //!
@@ -89,6 +89,8 @@ pub(crate) struct OwnSites {
     pub doze: (u64, u64),
     /// The setting of the timer, and where its absolute time lies.
     pub arm: (u64, u64),
+    /// That to the next deadline.
+    pub next: (u64, u64),
     /// That for once more, and where its relative time lies.
     pub again: (u64, u64),
 }
@@ -164,8 +166,9 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
         };
         let (own_wait, doze) = ((own.wait.0, wait(own.wait.1)), (own.doze.0, wait(own.doze.1)));
         sites(libc::SYS_futex, vec![(own.wake.0, wake), own_wait, doze]);
-        let arm = (own.arm.0, set(libc::TIMER_ABSTIME as u64, own.arm.1));
-        sites(libc::SYS_timer_settime, vec![arm, (own.again.0, set(0, own.again.1))]);
+        let [arm, next] =
+            [own.arm, own.next].map(|(site, time)| (site, set(libc::TIMER_ABSTIME as u64, time)));
+        sites(libc::SYS_timer_settime, vec![arm, next, (own.again.0, set(0, own.again.1))]);
     }
     steps.extend([
         equal(libc::SYS_mprotect as u32, Next, Trap),
@@ -248,6 +251,7 @@ mod tests {
         wait: (0x1_2040, 0x18_0000),
         doze: (0x1_2050, 0x1_0048),
         arm: (0x1_2060, 0x18_0100),
+        next: (0x1_2068, 0x18_0100),
         again: (0x1_2070, 0x18_0120),
     };
     const ALONE: Sites = Sites { mprotect: PROTECT_END, gate: None, own: Some(OWN) };
@@ -291,6 +295,7 @@ mod tests {
         access: OWN.arm.1,
         ..GOOD
     };
+    const NEXT: Attempt = Attempt { instruction: OWN.next.0, ..ARM };
     const AGAIN: Attempt = Attempt { instruction: OWN.again.0, length: 0, access: OWN.again.1, ..ARM };
     const RETURN: Attempt =
         Attempt { number: libc::SYS_rt_sigreturn as u32, instruction: OWN.sigreturn, ..GOOD };
@@ -341,7 +346,7 @@ mod tests {
                 || call(libc::SYS_futex, own.wake.0) && (address, length, access) == (own.wake.1, 1, 1)
                 || call(libc::SYS_futex, own.wait.0) && (address, length, fourth) == (own.wait.1, 0, 0)
                 || call(libc::SYS_futex, own.doze.0) && (address, length, fourth) == (own.doze.1, 0, 0)
-                || call(libc::SYS_timer_settime, own.arm.0)
+                || (call(libc::SYS_timer_settime, own.arm.0) || call(libc::SYS_timer_settime, own.next.0))
                     && (address, length, access, fourth) == (0, 1, own.arm.1, 0)
                 || call(libc::SYS_timer_settime, own.again.0)
                     && (address, length, access, fourth) == (0, 0, own.again.1, 0)
@@ -357,11 +362,11 @@ mod tests {
 
     #[test]
     fn every_number_at_every_site_is_trapped_but_the_few() {
-        let own = [OWN.sigreturn, OWN.wake.0, OWN.wait.0, OWN.doze.0, OWN.arm.0, OWN.again.0];
+        let own = [OWN.sigreturn, OWN.wake.0, OWN.wait.0, OWN.doze.0, OWN.arm.0, OWN.next.0, OWN.again.0];
         let sites = [0, GATE_END, PROTECT_END].into_iter().chain(own);
         for instruction in sites.chain([GATE_END | 1 << 32, OWN.sigreturn | 1 << 32, u64::MAX]) {
             for number in (0..1000).chain([GATE_NUMBER, GATE_NUMBER - 1, 0x4000_000a, 0x4000_000f]) {
-                for arguments in [GOOD, WAKE, WAIT, DOZE, ARM, AGAIN] {
+                for arguments in [GOOD, WAKE, WAIT, DOZE, ARM, NEXT, AGAIN] {
                     let attempt = Attempt { number, instruction, ..arguments };
                     for sites in [TRACED, ALONE] {
                         assert_eq!(run(attempt, &sites), rule(attempt, &sites), "{attempt:x?}");
@@ -369,13 +374,13 @@ mod tests {
                 }
             }
         }
-        let allowed = [WAKE, WAIT, DOZE, ARM, AGAIN, RETURN].map(|attempt| run(attempt, &ALONE));
-        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 6]);
+        let allowed = [WAKE, WAIT, DOZE, ARM, NEXT, AGAIN, RETURN].map(|attempt| run(attempt, &ALONE));
+        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 7]);
     }
 
     #[test]
     fn every_half_of_an_argument_counts() {
-        for attempt in [WAKE, WAIT, DOZE, ARM, AGAIN] {
+        for attempt in [WAKE, WAIT, DOZE, ARM, NEXT, AGAIN] {
             for bit in (0..64).map(|bit| 1u64 << bit) {
                 for changed in [
                     Attempt { address: attempt.address ^ bit, ..attempt },
@@ -393,7 +398,7 @@ mod tests {
     fn another_architecture_is_trapped() {
         for architecture in [0x4000_0003, 0, 0xc000_00b7] {
             let gate = Attempt { number: GATE_NUMBER, instruction: GATE_END, ..GOOD };
-            for attempt in [GOOD, WAKE, WAIT, DOZE, ARM, AGAIN, RETURN, gate] {
+            for attempt in [GOOD, WAKE, WAIT, DOZE, ARM, NEXT, AGAIN, RETURN, gate] {
                 for sites in [TRACED, ALONE] {
                     let ended = run(Attempt { architecture, ..attempt }, &sites);
                     assert_eq!(ended, libc::SECCOMP_RET_TRAP);

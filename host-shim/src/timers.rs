@@ -1,11 +1,11 @@
 //! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
 //!
-//! Where the guest's process has a timer of its own, that one has the next deadline, and nobody here wakes
-//! up for it. A sandbox that sets another timer, finds a stream not ready, waits or has a time limit gets one thread, which
+//! Where the guest's process has a timer of its own, that one has the deadlines, and nobody here wakes up for
+//! them. A sandbox that sets a timer otherwise, finds a stream not ready, waits or has a time limit gets one thread, which
 //! sleeps in `poll` and raises lines. It runs on the same core as the vCPU's thread if that is pinned:
 //! waking another core is what costs most.
 
-use crate::backend::seccomp::timer::OwnTimer;
+use crate::backend::seccomp::timer::{Alarm, OwnTimer};
 use crate::clock::Clock;
 use crate::console::Readiness;
 use crate::events::Events;
@@ -24,12 +24,19 @@ use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
 struct Wishes {
     /// Deadline of each line's timer, in ns of the guest's clock.
     timers: [Option<u64>; EVENT_LINES as usize],
-    /// The line and the deadline that the guest's own timer has; it is not among the others.
-    own: Option<(usize, u64)>,
+    /// The guest's own timer, if it has one.
+    own: Option<Own>,
     limit: Option<u64>,
     /// Streams on which the guest waits, with what it waits for.
     streams: Vec<Readiness>,
     end: bool,
+}
+
+#[derive(Debug)]
+struct Own {
+    timer: OwnTimer,
+    /// The lines and deadlines that it has, the earliest first; they are not among the others.
+    has: Vec<(usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -40,8 +47,6 @@ struct Shared {
     bell: OwnedFd,
     events: Arc<Events>,
     clock: Clock,
-    /// The timer of the guest's process, if it has one.
-    own: Option<OwnTimer>,
 }
 
 /// The timers of a sandbox.
@@ -76,26 +81,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes back what the guest's own timer has, unless that has fired.
+    /// Takes back what has not come yet of what the guest's own timer has.
     fn take_back(&self, wishes: &mut Wishes) {
-        if let (Some(timer), Some((line, deadline))) = (&self.own, wishes.own.take())
-            && timer.claim()
-        {
-            wishes.timers[line] = Some(deadline);
+        let Wishes { timers, own: Some(own), .. } = wishes else { return };
+        let come = own.timer.take();
+        for (line, deadline) in own.has.drain(..).skip(come) {
+            timers[line] = Some(deadline);
         }
     }
 
-    /// Gives the next deadline to the guest's own timer, which was taken back. The guest waits meanwhile.
+    /// Gives all deadlines to the guest's own timer, which were taken back. The guest waits meanwhile.
     fn give(&self, wishes: &mut Wishes) {
-        let Some(timer) = &self.own else { return };
-        let deadlines = wishes.timers.iter().enumerate();
-        let next =
-            deadlines.filter_map(|(line, deadline)| Some((line, (*deadline)?))).min_by_key(|next| next.1);
-        let Some((line, deadline)) = next else { return timer.unset() };
-        wishes.timers[line] = None;
-        wishes.own = next;
-        let (now, at) = (sys::monotonic(), self.clock.to_host(deadline));
-        timer.set(line as u32, at, at.saturating_sub(now), self.clock.due(deadline));
+        let Wishes { timers, own: Some(own), .. } = wishes else { return };
+        let all = timers.iter_mut().enumerate();
+        own.has.extend(all.filter_map(|(line, deadline)| Some((line, deadline.take()?))));
+        own.has.sort_unstable_by_key(|(_, deadline)| *deadline);
+        let alarm = |(line, deadline): &(usize, u64)| Alarm {
+            line: *line as u32,
+            at: self.clock.to_host(*deadline),
+            due: self.clock.due(*deadline),
+        };
+        own.timer.set(own.has.iter().map(alarm), sys::monotonic());
     }
 
     /// Makes the thread look at its wishes again.
@@ -174,18 +180,19 @@ impl Timers {
     /// Those of a guest with this clock, and with this timer in its process, if time is not virtual.
     pub(crate) fn new(events: Arc<Events>, clock: Clock, own: Option<OwnTimer>) -> io::Result<Timers> {
         let timers = [None; EVENT_LINES as usize];
-        let wishes = Wishes { timers, own: None, limit: None, streams: Vec::new(), end: false };
+        let own = own.map(|timer| Own { timer, has: Vec::new() });
+        let wishes = Wishes { timers, own, limit: None, streams: Vec::new(), end: false };
         let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events, clock, own };
+        let shared = Shared { wishes: Mutex::new(wishes), timer, bell, events, clock };
         Ok(Timers { shared: Arc::new(shared), thread: None })
     }
 
     /// Lets nobody but this side keep the guest's time: it waits here.
     pub(crate) fn take_back(&self) -> io::Result<()> {
         let mut wishes = self.shared.wishes();
-        if wishes.own.is_none() {
+        if wishes.own.as_ref().is_none_or(|own| own.has.is_empty()) {
             return Ok(());
         }
         self.shared.take_back(&mut wishes);

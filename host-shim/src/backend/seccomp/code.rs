@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A call that waits without a deadline does not get to the host: whoever raises a line wakes the guest.
-//! Nor does the guest's next timer, which is its process's own. The host only says when it fires; it fires a
-//! little early if Linux's clock is ahead of the counter that is the guest's, and is then set again.
+//! Nor do the guest's timers: its process has one, which the handler sets to the next deadline of a table that
+//! the host writes. If it fires a little early, because Linux's clock is ahead of the counter that is the
+//! guest's, it is set again, for a moment.
 //!
 //! The gate uses no stack. The handler runs on a stack of its own with all signals blocked, so nothing
 //! interrupts it, and what it does to the frame becomes true when it returns. It uses general registers
@@ -20,7 +21,7 @@
 //! do by its own instructions: all it can reach is its own memory, and a few system calls that the filter
 //! knows by their addresses and arguments.
 
-use super::slot::{self, Answer, CallSlot, REPLY_AT, Reply, SLOT_AT, Special};
+use super::slot::{self, Answer, CallSlot, Deadline, REPLY_AT, Reply, SLOT_AT, Special};
 use crate::stub::{Page, start_code};
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -50,7 +51,7 @@ pub(crate) const SIGNAL_OF_TIMER: i32 = libc::SIGALRM;
 
 global_asm!(
     ".pushsection .rodata.vcpu_fast, \"a\"",
-    ".irp label, page, published, look, look_end, wake_end, wait_end, arm_end, doze_end, again_end, protect_end, handler, return, return_end, start, end",
+    ".irp label, page, published, look, look_end, wake_end, wait_end, arm_end, doze_end, next_end, again_end, protect_end, handler, return, return_end, start, end",
     ".global vcpu_fast_\\label",
     ".hidden vcpu_fast_\\label",
     ".endr",
@@ -428,26 +429,50 @@ global_asm!(
     "syscall",
     "vcpu_fast_return_end:",
     "ud2",
-    // The timer. The host may have taken it back; and time may not have come by the guest's counter.
+    // The timer: raises the lines of all deadlines that have come. `armed` is a number that the host gives to
+    // each table, and in the lowest byte the next deadline, counted from one. The host may take it back.
     "56: cmp dword ptr [rsi + 8], {si_timer}",
     "jne vcpu_fast_return",
-    "cmp dword ptr [{armed}], 0",
-    "je vcpu_fast_return",
+    "xor ebp, ebp",
+    "57: mov r8d, [{armed}]",
+    "movzx esi, r8b",
+    "test esi, esi",
+    "jz 59f",
+    "shl esi, {deadline_shift}",
     "rdtsc",
     "shl rdx, 32",
     "or rax, rdx",
-    "cmp rax, [{due}]",
-    "jb 57f",
-    // The line is read first: whoever takes the flag down has read, or will write, the right one.
-    "mov rdx, [{line}]",
-    "xor eax, eax",
-    "xchg [{armed}], eax",
-    "test eax, eax",
-    "jz vcpu_fast_return",
-    "lock or [{pending}], rdx",
+    "cmp rax, [rsi + {due} - {deadline_size}]",
+    "jb 58f",
+    // The line is read before the step to the next: if that succeeds, the table is still the same.
+    "mov r9, [rsi + {line} - {deadline_size}]",
+    "lea edx, [r8 + 1]",
+    "cmp r8b, [{count}]",
+    "jb 4f",
+    "xor edx, edx",
+    "4: mov eax, r8d",
+    "lock cmpxchg [{armed}], edx",
+    "jne 57b",
+    "lock or [{pending}], r9",
     "lock add dword ptr [{doorbell}], 1",
+    "mov ebp, 1",
+    "jmp 57b",
+    // Not yet.
+    "58: test ebp, ebp",
+    "jz 5f",
+    "mov rax, [rsi + {at} - {deadline_size}]",
+    "mov [{timer} + 16], rax",
+    "mov rax, [rsi + {at} + 8 - {deadline_size}]",
+    "mov [{timer} + 24], rax",
+    "xor edi, edi",
+    "mov esi, {absolute}",
+    "mov edx, {timer}",
+    "xor r10d, r10d",
+    "mov eax, {timer_settime}",
+    "syscall",
+    "vcpu_fast_next_end:",
     "jmp 60f",
-    "57: xor edi, edi",
+    "5: xor edi, edi",
     "xor esi, esi",
     "mov edx, {again}",
     "xor r10d, r10d",
@@ -455,6 +480,8 @@ global_asm!(
     "syscall",
     "vcpu_fast_again_end:",
     "jmp vcpu_fast_return",
+    "59: test ebp, ebp",
+    "jz vcpu_fast_return",
     // Somebody kicked. Perhaps the host wants to stop the guest; perhaps there is no event any more.
     "60: cmp dword ptr [{stop_wanted}], 0",
     "jne 80f",
@@ -580,8 +607,12 @@ global_asm!(
     spin_pays = const REPLY_AT as usize + offset_of!(Reply, spin_pays),
     spin_shift = const slot::SPIN_SHIFT,
     spin_most = const REPLY_AT as usize + offset_of!(Reply, spin_most),
-    line = const REPLY_AT as usize + offset_of!(Reply, line),
-    due = const REPLY_AT as usize + offset_of!(Reply, due),
+    at = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, at),
+    due = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, due),
+    line = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, line),
+    deadline_size = const size_of::<Deadline>(),
+    deadline_shift = const size_of::<Deadline>().trailing_zeros(),
+    count = const REPLY_AT as usize + offset_of!(Reply, count),
     timer = const slot::TIMER,
     again = const slot::AGAIN,
     dozes = const SLOT_AT as usize + offset_of!(CallSlot, dozes),
@@ -665,6 +696,7 @@ unsafe extern "C" {
     static vcpu_fast_wait_end: u8;
     static vcpu_fast_arm_end: u8;
     static vcpu_fast_doze_end: u8;
+    static vcpu_fast_next_end: u8;
     static vcpu_fast_again_end: u8;
     static vcpu_fast_protect_end: u8;
     static vcpu_fast_handler: u8;
@@ -719,6 +751,7 @@ pub(crate) fn sites() -> crate::filter::Sites {
             wait: (address(&raw const vcpu_fast_wait_end), slot::REPLY as u64),
             doze: (address(&raw const vcpu_fast_doze_end), slot::DOORBELL as u64),
             arm: (address(&raw const vcpu_fast_arm_end), slot::TIMER as u64),
+            next: (address(&raw const vcpu_fast_next_end), slot::TIMER as u64),
             again: (address(&raw const vcpu_fast_again_end), slot::AGAIN as u64),
         }),
     }

@@ -10,7 +10,7 @@ use bitflags::bitflags;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use vcpu_abi::layout::{INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
-use vcpu_abi::page::VcpuPage;
+use vcpu_abi::page::{EVENT_LINES, VcpuPage};
 
 /// What the guest's side writes.
 #[repr(C, align(64))]
@@ -30,12 +30,27 @@ pub(crate) struct CallSlot {
     pub(crate) registers: AtomicU64,
     /// Whether the guest waits for an event, looking or asleep on the doorbell, so that no signal is needed.
     pub(crate) dozes: AtomicU32,
-    /// Whether the process's timer is set and has not fired. Whoever takes it down, the handler or the host,
-    /// raises the line.
+    /// Which deadline is next, as [`timer`](super::timer) says. Who steps beyond it, the handler or the host,
+    /// has it.
     pub(crate) armed: AtomicU32,
     /// What other request it is, or 0 for a call. The host clears it. On a line of its own, so that a stop
     /// between the gate's instructions leaves a half-made call as it is.
     pub(crate) special: Special,
+    /// What the process's timer is set to, as `timer_settime` wants it: interval and time, in s and ns. What
+    /// the guest writes here, its own timer obeys, and nobody else's.
+    pub(crate) timer: [AtomicU64; 4],
+}
+
+/// A deadline of a guest's timer.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    /// By the system's monotonic clock, in s and ns.
+    pub(crate) at: [AtomicU64; 2],
+    /// By the time-stamp counter.
+    pub(crate) due: AtomicU64,
+    /// The bit of the line that is raised then.
+    pub(crate) line: AtomicU64,
 }
 
 /// A request that is no call.
@@ -84,19 +99,17 @@ pub(crate) struct Reply {
     pub(crate) spin_pays: AtomicU32,
     /// On which processor the host was when it last woke.
     pub(crate) host_cpu: AtomicU32,
-    /// What the timer is to be set to, as `timer_settime` wants it: interval and time, in s and ns.
-    pub(crate) timer: [AtomicU64; 4],
-    /// What it is set to, relative, when it was early.
+    /// What the timer is set to, relative, when it was early.
     pub(crate) again: [AtomicU64; 4],
-    /// The bit of the line that it raises.
-    pub(crate) line: AtomicU64,
-    /// When it is due, by the time-stamp counter.
-    pub(crate) due: AtomicU64,
+    /// How many deadlines there are.
+    pub(crate) count: AtomicU32,
     /// Whether the next answer is to say that there is something new. For the host alone.
     pub(crate) is_new: AtomicU32,
     /// Whether the host sleeps until the request changes. On a line of its own, which the guest reads
     /// with each request and the host seldom writes.
     pub(crate) host_waits: HostWaits,
+    /// Those of the guest's timers, the earliest first.
+    pub(crate) deadlines: [Deadline; EVENT_LINES as usize],
 }
 
 /// A word with a cache line of its own.
@@ -176,7 +189,7 @@ pub(crate) const REPLY: usize = REPLY_AT as usize + offset_of!(Reply, reply);
 /// Guest address of the doorbell.
 pub(crate) const DOORBELL: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, doorbell);
 /// Guest address of what the timer is to be set to.
-pub(crate) const TIMER: usize = REPLY_AT as usize + offset_of!(Reply, timer);
+pub(crate) const TIMER: usize = SLOT_AT as usize + offset_of!(CallSlot, timer);
 /// Guest address of what it is set to when it was early.
 pub(crate) const AGAIN: usize = REPLY_AT as usize + offset_of!(Reply, again);
 

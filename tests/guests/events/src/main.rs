@@ -22,6 +22,7 @@ fn main() -> u8 {
         "disarm" => timers::disarm(),
         "past" => timers::past(),
         "moved" => timers::moved(),
+        "eight" => timers::eight(),
         "trap-wait" => timers::trap_wait(),
         "sleep-often" => timers::sleep_often(),
         "order" => timers::order(),

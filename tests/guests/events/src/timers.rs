@@ -115,6 +115,45 @@ pub(crate) fn moved() {
 /// Rounds of [`moved`].
 const ROUNDS: u64 = 3000;
 
+/// Eight lines, each of which sets its timer again when it comes, so that they overtake each other.
+pub(crate) fn eight() {
+    event::set_handler(1, Some(again::<1>));
+    event::set_handler(2, Some(again::<2>));
+    event::set_handler(3, Some(again::<3>));
+    event::set_handler(4, Some(again::<4>));
+    event::set_handler(5, Some(again::<5>));
+    event::set_handler(6, Some(again::<6>));
+    event::set_handler(7, Some(again::<7>));
+    event::set_handler(8, Some(again::<8>));
+    event::without(|| (1..=8).for_each(set_again));
+    event::wait_until(None, || (1..=8).all(|line| counted(line) == TIMES));
+    println!("{TIMES} times each, {} too early", EARLY.load(Relaxed));
+}
+
+/// How often each line of [`eight`] comes.
+const TIMES: u64 = 300;
+
+/// When each of them is to come, in ns.
+static DEADLINES: [AtomicU64; 9] = [const { AtomicU64::new(0) }; 9];
+static EARLY: AtomicU64 = AtomicU64::new(0);
+
+fn again<const LINE: u32>() {
+    if Instant::now().as_nanos() < DEADLINES[LINE as usize].load(Relaxed) {
+        EARLY.fetch_add(1, Relaxed);
+    }
+    count::<LINE>();
+    if counted(LINE) < TIMES {
+        set_again(LINE);
+    }
+}
+
+fn set_again(line: u32) {
+    let distance = (counted(line) * 7919 + u64::from(line) * 104_729) % 900_000;
+    let deadline = Instant::now() + Duration::from_nanos(20_000 + distance);
+    DEADLINES[line as usize].store(deadline.as_nanos(), Relaxed);
+    set_timer(line, Some(deadline));
+}
+
 /// Waits by a call through the trap page, for a timer that was set before.
 pub(crate) fn trap_wait() {
     event::set_handler(LINE, Some(count::<LINE>));
