@@ -9,7 +9,7 @@
 //! | `seccomp` | return from a signal | always: it changes registers and blocked signals of nobody but the guest |
 //! | `seccomp` | futex wake | of one waiter on the one word that the host sleeps on |
 //! | `seccomp` | futex wait, twice | without end on the one word that the host answers by; on the doorbell |
-//! | `seccomp` | `timer_settime`, three times | of the process's one timer, to the time that stands at one place; to the short one in the host's page, from now on |
+//! | `seccomp` | `timer_settime`, three times for each of its two timers | to the time that stands at one place; to the short one in the host's page, from now on |
 //!
 //! With ptrace it is the second wall: no system call of the guest happens there anyway.
 //!
@@ -42,9 +42,6 @@ const OPERATION: u32 = 24;
 const VALUE: u32 = 32;
 const TIMEOUT: u32 = 40;
 const HIGH: u32 = 4;
-
-/// The number of the process's timer: it makes just one.
-pub(crate) const TIMER: u64 = 0;
 
 /// Upper halves of addresses and lengths stay below this, so that their sum cannot overflow 64 bits.
 const HIGH_MAX: u32 = 0xffff;
@@ -87,12 +84,23 @@ pub(crate) struct OwnSites {
     pub wait: (u64, u64),
     /// The sleep until there is an event, and the word.
     pub doze: (u64, u64),
-    /// The setting of the timer, and where its absolute time lies.
-    pub arm: (u64, u64),
-    /// That to the next deadline.
-    pub next: (u64, u64),
-    /// That for once more, and where its relative time lies.
-    pub again: (u64, u64),
+    /// Those that set the first timer, and those that set the second.
+    pub timers: [TimerSites; 2],
+}
+
+/// Sites that set a timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimerSites {
+    /// When the host has said so.
+    pub arm: u64,
+    /// To the next deadline.
+    pub next: u64,
+    /// For once more.
+    pub again: u64,
+    /// Where the absolute time of the first two lies.
+    pub time: u64,
+    /// Where the relative time of the third lies.
+    pub short_time: u64,
 }
 
 /// The filter for a guest whose RAM is `ram`.
@@ -156,9 +164,9 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
             argument(TIMEOUT, 0, Allow, &mut steps);
             steps
         };
-        let set = |flags, time| {
+        let set = |timer, flags, time| {
             let mut steps = Vec::new();
-            argument(ADDRESS, TIMER, Next, &mut steps);
+            argument(ADDRESS, timer, Next, &mut steps);
             argument(OPERATION, flags, Next, &mut steps);
             argument(VALUE, time, Next, &mut steps);
             argument(TIMEOUT, 0, Allow, &mut steps);
@@ -166,9 +174,12 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
         };
         let (own_wait, doze) = ((own.wait.0, wait(own.wait.1)), (own.doze.0, wait(own.doze.1)));
         sites(libc::SYS_futex, vec![(own.wake.0, wake), own_wait, doze]);
-        let [arm, next] =
-            [own.arm, own.next].map(|(site, time)| (site, set(libc::TIMER_ABSTIME as u64, time)));
-        sites(libc::SYS_timer_settime, vec![arm, next, (own.again.0, set(0, own.again.1))]);
+        // Timers are numbered as they are made.
+        let timer = |(number, TimerSites { arm, next, again, time, short_time })| {
+            let absolute = |site| (site, set(number, libc::TIMER_ABSTIME as u64, time));
+            [absolute(arm), absolute(next), (again, set(number, 0, short_time))]
+        };
+        sites(libc::SYS_timer_settime, (0..).zip(own.timers).flat_map(timer).collect());
     }
     steps.extend([
         equal(libc::SYS_mprotect as u32, Next, Trap),
@@ -250,9 +261,22 @@ mod tests {
         wake: (0x1_2030, 0x1_0fc0),
         wait: (0x1_2040, 0x18_0000),
         doze: (0x1_2050, 0x1_0048),
-        arm: (0x1_2060, 0x18_0100),
-        next: (0x1_2068, 0x18_0100),
-        again: (0x1_2070, 0x18_0120),
+        timers: [
+            TimerSites {
+                arm: 0x1_2060,
+                next: 0x1_2068,
+                again: 0x1_2070,
+                time: 0x1_0fa0,
+                short_time: 0x18_0100,
+            },
+            TimerSites {
+                arm: 0x1_2080,
+                next: 0x1_2088,
+                again: 0x1_2090,
+                time: 0x1_0fc0,
+                short_time: 0x18_0120,
+            },
+        ],
     };
     const ALONE: Sites = Sites { mprotect: PROTECT_END, gate: None, own: Some(OWN) };
 
@@ -287,16 +311,25 @@ mod tests {
     const WAIT: Attempt =
         Attempt { instruction: OWN.wait.0, address: OWN.wait.1, length: 0, access: 7, ..WAKE };
     const DOZE: Attempt = Attempt { instruction: OWN.doze.0, address: OWN.doze.1, ..WAIT };
-    const ARM: Attempt = Attempt {
-        number: libc::SYS_timer_settime as u32,
-        instruction: OWN.arm.0,
-        address: 0,
-        length: libc::TIMER_ABSTIME as u64,
-        access: OWN.arm.1,
-        ..GOOD
-    };
-    const NEXT: Attempt = Attempt { instruction: OWN.next.0, ..ARM };
-    const AGAIN: Attempt = Attempt { instruction: OWN.again.0, length: 0, access: OWN.again.1, ..ARM };
+    /// What a timer of either half is set by.
+    const fn set(half: usize) -> [Attempt; 3] {
+        let TimerSites { arm, next, again, time, short_time } = OWN.timers[half];
+        let armed = Attempt {
+            number: libc::SYS_timer_settime as u32,
+            instruction: arm,
+            address: half as u64,
+            length: libc::TIMER_ABSTIME as u64,
+            access: time,
+            ..GOOD
+        };
+        let again = Attempt { instruction: again, length: 0, access: short_time, ..armed };
+        [armed, Attempt { instruction: next, ..armed }, again]
+    }
+    const LOW: [Attempt; 3] = set(0);
+    const HIGH: [Attempt; 3] = set(1);
+    /// What a process without a tracer may do, but for its `mprotect`.
+    const ALLOWED: [Attempt; 10] =
+        [WAKE, WAIT, DOZE, RETURN, LOW[0], LOW[1], LOW[2], HIGH[0], HIGH[1], HIGH[2]];
     const RETURN: Attempt =
         Attempt { number: libc::SYS_rt_sigreturn as u32, instruction: OWN.sigreturn, ..GOOD };
 
@@ -346,10 +379,13 @@ mod tests {
                 || call(libc::SYS_futex, own.wake.0) && (address, length, access) == (own.wake.1, 1, 1)
                 || call(libc::SYS_futex, own.wait.0) && (address, length, fourth) == (own.wait.1, 0, 0)
                 || call(libc::SYS_futex, own.doze.0) && (address, length, fourth) == (own.doze.1, 0, 0)
-                || (call(libc::SYS_timer_settime, own.arm.0) || call(libc::SYS_timer_settime, own.next.0))
-                    && (address, length, access, fourth) == (0, 1, own.arm.1, 0)
-                || call(libc::SYS_timer_settime, own.again.0)
-                    && (address, length, access, fourth) == (0, 0, own.again.1, 0)
+                || (0..).zip(own.timers).any(|(number, timer)| {
+                    let absolute = [timer.arm, timer.next].contains(&instruction)
+                        && (address, length, access) == (number, 1, timer.time);
+                    let relative = instruction == timer.again
+                        && (address, length, access) == (number, 0, timer.short_time);
+                    call(libc::SYS_timer_settime, instruction) && (absolute || relative) && fourth == 0
+                })
         });
         if sites.gate.is_some_and(|gate| call(GATE_NUMBER.into(), gate)) {
             libc::SECCOMP_RET_TRACE
@@ -362,11 +398,11 @@ mod tests {
 
     #[test]
     fn every_number_at_every_site_is_trapped_but_the_few() {
-        let own = [OWN.sigreturn, OWN.wake.0, OWN.wait.0, OWN.doze.0, OWN.arm.0, OWN.next.0, OWN.again.0];
+        let own = ALLOWED.map(|attempt| attempt.instruction);
         let sites = [0, GATE_END, PROTECT_END].into_iter().chain(own);
         for instruction in sites.chain([GATE_END | 1 << 32, OWN.sigreturn | 1 << 32, u64::MAX]) {
             for number in (0..1000).chain([GATE_NUMBER, GATE_NUMBER - 1, 0x4000_000a, 0x4000_000f]) {
-                for arguments in [GOOD, WAKE, WAIT, DOZE, ARM, NEXT, AGAIN] {
+                for arguments in ALLOWED.into_iter().chain([GOOD]) {
                     let attempt = Attempt { number, instruction, ..arguments };
                     for sites in [TRACED, ALONE] {
                         assert_eq!(run(attempt, &sites), rule(attempt, &sites), "{attempt:x?}");
@@ -374,13 +410,13 @@ mod tests {
                 }
             }
         }
-        let allowed = [WAKE, WAIT, DOZE, ARM, NEXT, AGAIN, RETURN].map(|attempt| run(attempt, &ALONE));
-        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 7]);
+        let allowed = ALLOWED.map(|attempt| run(attempt, &ALONE));
+        assert_eq!(allowed, [libc::SECCOMP_RET_ALLOW; 10]);
     }
 
     #[test]
     fn every_half_of_an_argument_counts() {
-        for attempt in [WAKE, WAIT, DOZE, ARM, NEXT, AGAIN] {
+        for attempt in ALLOWED {
             for bit in (0..64).map(|bit| 1u64 << bit) {
                 for changed in [
                     Attempt { address: attempt.address ^ bit, ..attempt },
@@ -398,7 +434,7 @@ mod tests {
     fn another_architecture_is_trapped() {
         for architecture in [0x4000_0003, 0, 0xc000_00b7] {
             let gate = Attempt { number: GATE_NUMBER, instruction: GATE_END, ..GOOD };
-            for attempt in [GOOD, WAKE, WAIT, DOZE, ARM, NEXT, AGAIN, RETURN, gate] {
+            for attempt in ALLOWED.into_iter().chain([GOOD, gate]) {
                 for sites in [TRACED, ALONE] {
                     let ended = run(Attempt { architecture, ..attempt }, &sites);
                     assert_eq!(ended, libc::SECCOMP_RET_TRAP);

@@ -313,7 +313,7 @@ pub(crate) fn start_alone(
     const TIMER_AT: u64 = STACK_AT + 24;
     const ACTION_AT: u64 = STACK_AT + 32;
     const EVENT_AT: u64 = STACK_AT + 64;
-    const FILTER_AT: u64 = STACK_AT + 128;
+    const FILTER_AT: u64 = STACK_AT + 192;
     static EXECUTABLE: Executable = Executable::new();
     let ours = |mask: u64, signal: &c_int| mask | 1 << (signal - 1);
     let blocked = !HANDLED.iter().fold(0, ours);
@@ -323,15 +323,18 @@ pub(crate) fn start_alone(
         let arguments = [signal as u64, ACTION_AT, 0, 8, 0, 0];
         script.add("handle signals", libc::SYS_rt_sigaction, arguments);
     }
-    let timer = [libc::CLOCK_MONOTONIC as u64, EVENT_AT, TIMER_AT, 0, 0, 0];
-    script.add("make a timer", libc::SYS_timer_create, timer);
+    for half in [0, 1] {
+        let timer = [libc::CLOCK_MONOTONIC as u64, EVENT_AT + 64 * half, TIMER_AT + 4 * half, 0, 0, 0];
+        script.add("make a timer", libc::SYS_timer_create, timer);
+    }
     add_filter(&mut script, FILTER_AT);
     let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
     let (handler, restorer) = (code::handler(), code::restorer());
-    // The timer's number is written over the last of the first four; its event is a signal to the process.
-    let event = [0, code::SIGNAL_OF_TIMER as u64 | (libc::SIGEV_SIGNAL as u64) << 32, 0, 0, 0, 0, 0, 0];
-    let words =
-        [&[STACK_AT, 0, STACK_SIZE, NO_TIMER, handler, flags, restorer, u64::MAX], &event[..]].concat();
+    // The timers' numbers are written over the last of the first four; their events are signals.
+    let event = |signal: c_int| [0, signal as u64 | (libc::SIGEV_SIGNAL as u64) << 32, 0, 0, 0, 0, 0, 0];
+    let events = code::SIGNALS_OF_TIMERS.map(event);
+    let first = [STACK_AT, 0, STACK_SIZE, NO_TIMER, handler, flags, restorer, u64::MAX];
+    let words = [first, events[0], events[1]].concat();
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.extend(stub::filter_bytes(&filter::program(ram(memory), &code::sites()), FILTER_AT));
     let stack = (pages.area_at + PAGE_SIZE) as usize;
@@ -357,10 +360,10 @@ pub(crate) fn start_alone(
         }
     }
     reply.host_waits.0.store(0, SeqCst);
-    let timer = pages.on_stack::<u32>(TIMER_AT).expect("it lies there");
-    // SAFETY: it lies in our mapping; the guest waits in its handler.
-    if u64::from(unsafe { timer.read_volatile() }) != filter::TIMER {
-        return Err(Error::Start("its timer has another number than the filter allows".to_owned()));
+    let timers = pages.on_stack::<[u32; 2]>(TIMER_AT).expect("they lie there");
+    // SAFETY: they lie in our mapping; the guest waits in its handler.
+    if unsafe { timers.read_volatile() } != [0, 1] {
+        return Err(Error::Start("its timers have other numbers than the filter allows".to_owned()));
     }
     pages.write(0, &[0; stub::SCRIPT_SIZE_MAX]);
     pages.write(stack, &vec![0; bytes.len()]);
@@ -374,7 +377,7 @@ const START_LOOK: u64 = 5_000_000;
 const NO_TIMER: u64 = u64::MAX;
 
 /// The signals that a process without a tracer handles. All others are blocked.
-const HANDLED: [c_int; 8] = [
+const HANDLED: [c_int; 9] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGILL,
@@ -382,7 +385,8 @@ const HANDLED: [c_int; 8] = [
     libc::SIGTRAP,
     libc::SIGSYS,
     libc::SIGURG,
-    code::SIGNAL_OF_TIMER,
+    code::SIGNALS_OF_TIMERS[0],
+    code::SIGNALS_OF_TIMERS[1],
 ];
 
 /// Bytes from a script's last step but one to what lies behind the script.

@@ -1,10 +1,11 @@
 //! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
 //!
-//! Where the guest's process has a timer of its own, that one has the deadlines, and nobody here wakes up for
+//! Where the guest's process has timers of its own, these have the deadlines, and nobody here wakes up for
 //! them. A sandbox that sets a timer otherwise, finds a stream not ready, waits or has a time limit gets one thread, which
 //! sleeps in `poll` and raises lines. It runs on the same core as the vCPU's thread if that is pinned:
 //! waking another core is what costs most.
 
+use crate::backend::seccomp::slot::HALF;
 use crate::backend::seccomp::timer::{Alarm, OwnTimer};
 use crate::clock::Clock;
 use crate::console::Readiness;
@@ -24,8 +25,8 @@ use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
 struct Wishes {
     /// Deadline of each line's timer, in ns of the guest's clock.
     timers: [Option<u64>; EVENT_LINES as usize],
-    /// The guest's own timer, if it has one.
-    own: Option<Own>,
+    /// The guest's own timers, if it has some: that of the lower half of the lines, and that of the upper.
+    own: Option<[Own; 2]>,
     limit: Option<u64>,
     /// Streams on which the guest waits, with what it waits for.
     streams: Vec<Readiness>,
@@ -81,19 +82,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes back what has not come yet of what the guest's own timer has.
-    fn take_back(&self, wishes: &mut Wishes) {
+    /// Takes back what has not come yet of what the guest's own timer of a half has.
+    fn take_back(&self, half: usize, wishes: &mut Wishes) {
         let Wishes { timers, own: Some(own), .. } = wishes else { return };
+        let own = &mut own[half];
         let come = own.timer.take();
         for (line, deadline) in own.has.drain(..).skip(come) {
             timers[line] = Some(deadline);
         }
     }
 
-    /// Gives all deadlines to the guest's own timer, which were taken back. The guest waits meanwhile.
-    fn give(&self, wishes: &mut Wishes) {
+    /// Gives all deadlines of a half to the guest's own timer, which were taken back. The guest waits meanwhile.
+    fn give(&self, half: usize, wishes: &mut Wishes) {
         let Wishes { timers, own: Some(own), .. } = wishes else { return };
-        let all = timers.iter_mut().enumerate();
+        let own = &mut own[half];
+        let all = timers.iter_mut().enumerate().skip(half * HALF).take(HALF);
         own.has.extend(all.filter_map(|(line, deadline)| Some((line, deadline.take()?))));
         own.has.sort_unstable_by_key(|(_, deadline)| *deadline);
         let alarm = |(line, deadline): &(usize, u64)| Alarm {
@@ -177,10 +180,10 @@ impl Shared {
 }
 
 impl Timers {
-    /// Those of a guest with this clock, and with this timer in its process, if time is not virtual.
-    pub(crate) fn new(events: Arc<Events>, clock: Clock, own: Option<OwnTimer>) -> io::Result<Timers> {
+    /// Those of a guest with this clock, and with these timers in its process, if time is not virtual.
+    pub(crate) fn new(events: Arc<Events>, clock: Clock, own: Option<[OwnTimer; 2]>) -> io::Result<Timers> {
         let timers = [None; EVENT_LINES as usize];
-        let own = own.map(|timer| Own { timer, has: Vec::new() });
+        let own = own.map(|own| own.map(|timer| Own { timer, has: Vec::new() }));
         let wishes = Wishes { timers, own, limit: None, streams: Vec::new(), end: false };
         let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
@@ -192,10 +195,12 @@ impl Timers {
     /// Lets nobody but this side keep the guest's time: it waits here.
     pub(crate) fn take_back(&self) -> io::Result<()> {
         let mut wishes = self.shared.wishes();
-        if wishes.own.as_ref().is_none_or(|own| own.has.is_empty()) {
+        if wishes.own.as_ref().is_none_or(|own| own.iter().all(|own| own.has.is_empty())) {
             return Ok(());
         }
-        self.shared.take_back(&mut wishes);
+        for half in [0, 1] {
+            self.shared.take_back(half, &mut wishes);
+        }
         self.shared.arm(&wishes)
     }
 
@@ -208,14 +213,14 @@ impl Timers {
     pub(crate) fn set(&mut self, line: u32, deadline: Option<u64>) -> io::Result<()> {
         {
             let mut wishes = self.shared.wishes();
-            let before = wishes.earliest();
-            self.shared.take_back(&mut wishes);
+            let (before, half) = (wishes.earliest(), line as usize / HALF);
+            self.shared.take_back(half, &mut wishes);
             wishes.timers[line as usize] = deadline;
             if self.shared.clock.is_virtual() {
                 self.shared.raise_due(&mut wishes);
                 return Ok(());
             }
-            self.shared.give(&mut wishes);
+            self.shared.give(half, &mut wishes);
             if wishes.earliest() == before {
                 return Ok(());
             }

@@ -194,9 +194,14 @@ impl Seccomp {
     fn reply(&mut self, value: i64, answer: Answer) {
         let reply = self.pages.reply();
         reply.value.store(value as u64, Relaxed);
-        let arm = if reply.is_new.load(Relaxed) != 0 { Answer::ARM } else { Answer::empty() };
-        reply.is_new.store(0, Relaxed);
-        reply.flags.store((answer | arm).bits(), Relaxed);
+        let mut answer = answer;
+        for (alarms, arm) in reply.alarms.iter().zip([Answer::ARM_LOW, Answer::ARM_HIGH]) {
+            if alarms.is_new.load(Relaxed) != 0 {
+                alarms.is_new.store(0, Relaxed);
+                answer |= arm;
+            }
+        }
+        reply.flags.store(answer.bits(), Relaxed);
         if self.budget.most != 0 {
             self.budget.answered = counter();
             let quick = self.budget.answered.saturating_sub(self.budget.began) < self.budget.ticks;

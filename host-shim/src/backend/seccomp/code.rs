@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A call that waits without a deadline does not get to the host: whoever raises a line wakes the guest.
-//! Nor do the guest's timers: its process has one, which the handler sets to the next deadline of a table that
-//! the host writes. If it fires a little early, because Linux's clock is ahead of the counter that is the
+//! Nor do the guest's timers: its process has two, one for either half of the lines, which the handler sets to
+//! the next deadline of a table that the host writes. (To set one can cost as much as a signal; so the
+//! kernel's and the program's deadlines do not wait for each other.) If it fires a little early, because Linux's clock is ahead of the counter that is the
 //! guest's, it is set again, for a moment.
 //!
 //! The gate uses no stack. The handler runs on a stack of its own with all signals blocked, so nothing
@@ -21,7 +22,8 @@
 //! do by its own instructions: all it can reach is its own memory, and a few system calls that the filter
 //! knows by their addresses and arguments.
 
-use super::slot::{self, Answer, CallSlot, Deadline, REPLY_AT, Reply, SLOT_AT, Special};
+use super::slot::{self, Alarms, Answer, CallSlot, Deadline, REPLY_AT, Reply, SLOT_AT, Special};
+use crate::filter::TimerSites;
 use crate::stub::{Page, start_code};
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -46,12 +48,12 @@ const SEGMENTS: u64 = 0x33 | 0x2b << 48;
 
 const SSA: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, ssa);
 const SIGNAL_OF_KICKS: i32 = libc::SIGURG;
-/// The signal of the process's timer.
-pub(crate) const SIGNAL_OF_TIMER: i32 = libc::SIGALRM;
+/// The signals of the process's timers: that of the lower half of the lines, and that of the upper.
+pub(crate) const SIGNALS_OF_TIMERS: [i32; 2] = [libc::SIGALRM, libc::SIGVTALRM];
 
 global_asm!(
     ".pushsection .rodata.vcpu_fast, \"a\"",
-    ".irp label, page, published, look, look_end, wake_end, wait_end, arm_end, doze_end, next_end, again_end, protect_end, handler, return, return_end, start, end",
+    ".irp label, page, published, look, look_end, wake_end, wait_end, arm0_end, arm1_end, doze_end, next0_end, next1_end, again0_end, again1_end, protect_end, handler, return, return_end, start, end",
     ".global vcpu_fast_\\label",
     ".hidden vcpu_fast_\\label",
     ".endr",
@@ -138,18 +140,22 @@ global_asm!(
     "mov rax, [{value}]",
     "jmp r9",
     // The host wants something before the guest goes on. First, its timer set to what the host's page says.
-    "18: test eax, {answer_arm}",
+    "18:",
+    ".irp half, 0, 1",
+    "test eax, {answer_arm} << \\half",
     "jz 19f",
-    "xor edi, edi",
+    "mov edi, \\half",
     "mov esi, {absolute}",
-    "mov edx, {timer}",
+    "mov edx, {timer} + 32 * \\half",
     "xor r10d, r10d",
     "mov eax, {timer_settime}",
     "syscall",
-    "vcpu_fast_arm_end:",
-    // Then, and before there is an answer: rights of pages changed, or the registers.
+    "vcpu_fast_arm\\half\\()_end:",
     "mov eax, [{flags}]",
-    "19: test eax, {answer_protect}",
+    "19:",
+    ".endr",
+    // Then, and before there is an answer: rights of pages changed, or the registers.
+    "test eax, {answer_protect}",
     "jnz 20f",
     "test eax, {answer_stop}",
     "jnz 21f",
@@ -273,7 +279,9 @@ global_asm!(
     "cmp edi, {kick}",
     "je 60f",
     "cmp edi, {signal_of_timer}",
-    "je 56f",
+    "je vcpu_fast_timer0",
+    "cmp edi, {signal_of_timer_1}",
+    "je vcpu_fast_timer1",
     // Signals from outside have codes of zero and less; nobody but the kernel can use others.
     "mov eax, [rsi + 8]",
     "test eax, eax",
@@ -429,12 +437,14 @@ global_asm!(
     "syscall",
     "vcpu_fast_return_end:",
     "ud2",
-    // The timer: raises the lines of all deadlines that have come. `armed` is a number that the host gives to
+    // A timer: raises the lines of all deadlines that have come. `armed` is a number that the host gives to
     // each table, and in the lowest byte the next deadline, counted from one. The host may take it back.
-    "56: cmp dword ptr [rsi + 8], {si_timer}",
+    ".irp half, 0, 1",
+    "vcpu_fast_timer\\half:",
+    "cmp dword ptr [rsi + 8], {si_timer}",
     "jne vcpu_fast_return",
     "xor ebp, ebp",
-    "57: mov r8d, [{armed}]",
+    "57: mov r8d, [{armed} + 4 * \\half]",
     "movzx esi, r8b",
     "test esi, esi",
     "jz 59f",
@@ -442,16 +452,16 @@ global_asm!(
     "rdtsc",
     "shl rdx, 32",
     "or rax, rdx",
-    "cmp rax, [rsi + {due} - {deadline_size}]",
+    "cmp rax, [rsi + {due} - {deadline_size} + {alarms_size} * \\half]",
     "jb 58f",
     // The line is read before the step to the next: if that succeeds, the table is still the same.
-    "mov r9, [rsi + {line} - {deadline_size}]",
+    "mov r9, [rsi + {line} - {deadline_size} + {alarms_size} * \\half]",
     "lea edx, [r8 + 1]",
-    "cmp r8b, [{count}]",
+    "cmp r8b, [{count} + {alarms_size} * \\half]",
     "jb 4f",
     "xor edx, edx",
     "4: mov eax, r8d",
-    "lock cmpxchg [{armed}], edx",
+    "lock cmpxchg [{armed} + 4 * \\half], edx",
     "jne 57b",
     "lock or [{pending}], r9",
     "lock add dword ptr [{doorbell}], 1",
@@ -460,28 +470,30 @@ global_asm!(
     // Not yet.
     "58: test ebp, ebp",
     "jz 5f",
-    "mov rax, [rsi + {at} - {deadline_size}]",
-    "mov [{timer} + 16], rax",
-    "mov rax, [rsi + {at} + 8 - {deadline_size}]",
-    "mov [{timer} + 24], rax",
-    "xor edi, edi",
+    "mov rax, [rsi + {at} - {deadline_size} + {alarms_size} * \\half]",
+    "mov [{timer} + 32 * \\half + 16], rax",
+    "mov rax, [rsi + {at} + 8 - {deadline_size} + {alarms_size} * \\half]",
+    "mov [{timer} + 32 * \\half + 24], rax",
+    "mov edi, \\half",
     "mov esi, {absolute}",
-    "mov edx, {timer}",
+    "mov edx, {timer} + 32 * \\half",
     "xor r10d, r10d",
     "mov eax, {timer_settime}",
     "syscall",
-    "vcpu_fast_next_end:",
+    "vcpu_fast_next\\half\\()_end:",
     "jmp 60f",
-    "5: xor edi, edi",
+    "5: mov edi, \\half",
     "xor esi, esi",
-    "mov edx, {again}",
+    "mov edx, {again} + {alarms_size} * \\half",
     "xor r10d, r10d",
     "mov eax, {timer_settime}",
     "syscall",
-    "vcpu_fast_again_end:",
+    "vcpu_fast_again\\half\\()_end:",
     "jmp vcpu_fast_return",
     "59: test ebp, ebp",
     "jz vcpu_fast_return",
+    "jmp 60f",
+    ".endr",
     // Somebody kicked. Perhaps the host wants to stop the guest; perhaps there is no event any more.
     "60: cmp dword ptr [{stop_wanted}], 0",
     "jne 80f",
@@ -597,7 +609,7 @@ global_asm!(
     protected = const slot::PROTECTED,
     stopped = const slot::STOPPED,
     double_fault = const slot::DOUBLE_FAULT,
-    answer_arm = const Answer::ARM.bits(),
+    answer_arm = const Answer::ARM_LOW.bits(),
     wait = const Call::Wait as u32,
     never = const NEVER as i64,
     real_time = const REPLY_AT as usize + offset_of!(Reply, real_time),
@@ -607,21 +619,23 @@ global_asm!(
     spin_pays = const REPLY_AT as usize + offset_of!(Reply, spin_pays),
     spin_shift = const slot::SPIN_SHIFT,
     spin_most = const REPLY_AT as usize + offset_of!(Reply, spin_most),
-    at = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, at),
-    due = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, due),
-    line = const REPLY_AT as usize + offset_of!(Reply, deadlines) + offset_of!(Deadline, line),
+    at = const slot::ALARMS + offset_of!(Alarms, deadlines) + offset_of!(Deadline, at),
+    due = const slot::ALARMS + offset_of!(Alarms, deadlines) + offset_of!(Deadline, due),
+    line = const slot::ALARMS + offset_of!(Alarms, deadlines) + offset_of!(Deadline, line),
+    alarms_size = const size_of::<Alarms>(),
     deadline_size = const size_of::<Deadline>(),
     deadline_shift = const size_of::<Deadline>().trailing_zeros(),
-    count = const REPLY_AT as usize + offset_of!(Reply, count),
+    count = const slot::ALARMS + offset_of!(Alarms, count),
     timer = const slot::TIMER,
-    again = const slot::AGAIN,
+    again = const slot::ALARMS + offset_of!(Alarms, again),
     dozes = const SLOT_AT as usize + offset_of!(CallSlot, dozes),
     armed = const SLOT_AT as usize + offset_of!(CallSlot, armed),
     doze_spin = const SLOT_AT as usize + offset_of!(CallSlot, special) + offset_of!(Special, doze_spin),
     doorbell = const slot::DOORBELL,
     timer_settime = const libc::SYS_timer_settime,
     absolute = const libc::TIMER_ABSTIME,
-    signal_of_timer = const SIGNAL_OF_TIMER,
+    signal_of_timer = const SIGNALS_OF_TIMERS[0],
+    signal_of_timer_1 = const SIGNALS_OF_TIMERS[1],
     si_timer = const libc::SI_TIMER,
     answer_protect = const Answer::PROTECT.bits(),
     answer_stop = const Answer::STOP.bits(),
@@ -694,10 +708,13 @@ unsafe extern "C" {
     static vcpu_fast_look: u8;
     static vcpu_fast_wake_end: u8;
     static vcpu_fast_wait_end: u8;
-    static vcpu_fast_arm_end: u8;
+    static vcpu_fast_arm0_end: u8;
+    static vcpu_fast_arm1_end: u8;
     static vcpu_fast_doze_end: u8;
-    static vcpu_fast_next_end: u8;
-    static vcpu_fast_again_end: u8;
+    static vcpu_fast_next0_end: u8;
+    static vcpu_fast_next1_end: u8;
+    static vcpu_fast_again0_end: u8;
+    static vcpu_fast_again1_end: u8;
     static vcpu_fast_protect_end: u8;
     static vcpu_fast_handler: u8;
     static vcpu_fast_return: u8;
@@ -750,9 +767,22 @@ pub(crate) fn sites() -> crate::filter::Sites {
             wake: (address(&raw const vcpu_fast_wake_end), slot::REQUEST as u64),
             wait: (address(&raw const vcpu_fast_wait_end), slot::REPLY as u64),
             doze: (address(&raw const vcpu_fast_doze_end), slot::DOORBELL as u64),
-            arm: (address(&raw const vcpu_fast_arm_end), slot::TIMER as u64),
-            next: (address(&raw const vcpu_fast_next_end), slot::TIMER as u64),
-            again: (address(&raw const vcpu_fast_again_end), slot::AGAIN as u64),
+            timers: [
+                TimerSites {
+                    arm: address(&raw const vcpu_fast_arm0_end),
+                    next: address(&raw const vcpu_fast_next0_end),
+                    again: address(&raw const vcpu_fast_again0_end),
+                    time: slot::timer(0),
+                    short_time: slot::again(0),
+                },
+                TimerSites {
+                    arm: address(&raw const vcpu_fast_arm1_end),
+                    next: address(&raw const vcpu_fast_next1_end),
+                    again: address(&raw const vcpu_fast_again1_end),
+                    time: slot::timer(1),
+                    short_time: slot::again(1),
+                },
+            ],
         }),
     }
 }

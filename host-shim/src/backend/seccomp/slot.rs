@@ -18,8 +18,6 @@ use vcpu_abi::page::{EVENT_LINES, VcpuPage};
 pub(crate) struct CallSlot {
     /// Changes with every request; even, unless the host disturbs itself by setting the lowest bit.
     pub(crate) request: AtomicU32,
-    /// Whether the guest sleeps until the reply changes.
-    pub(crate) guest_waits: AtomicU32,
     /// By which way a call was made.
     pub(crate) kind: AtomicU32,
     /// Number of a call, or cause of a double fault.
@@ -30,16 +28,35 @@ pub(crate) struct CallSlot {
     pub(crate) registers: AtomicU64,
     /// Whether the guest waits for an event, looking or asleep on the doorbell, so that no signal is needed.
     pub(crate) dozes: AtomicU32,
-    /// Which deadline is next, as [`timer`](super::timer) says. Who steps beyond it, the handler or the host,
-    /// has it.
-    pub(crate) armed: AtomicU32,
+    /// Whether the guest sleeps until the reply changes.
+    pub(crate) guest_waits: AtomicU32,
     /// What other request it is, or 0 for a call. The host clears it. On a line of its own, so that a stop
     /// between the gate's instructions leaves a half-made call as it is.
     pub(crate) special: Special,
-    /// What the process's timer is set to, as `timer_settime` wants it: interval and time, in s and ns. What
-    /// the guest writes here, its own timer obeys, and nobody else's.
-    pub(crate) timer: [AtomicU64; 4],
+    /// What each of the process's timers is set to, as `timer_settime` wants it: interval and time, in s and
+    /// ns. What the guest writes here, its own timer obeys, and nobody else's.
+    pub(crate) timers: [[AtomicU64; 4]; 2],
+    /// Which deadline of each is next, as [`timer`](super::timer) says. Who steps beyond it, the handler or
+    /// the host, has it.
+    pub(crate) armed: [AtomicU32; 2],
 }
+
+/// The deadlines of one of the process's timers.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Alarms {
+    /// What the timer is set to, relative, when it was early.
+    pub(crate) again: [AtomicU64; 4],
+    /// How many deadlines there are.
+    pub(crate) count: AtomicU32,
+    /// Whether the next answer is to say that there is something new. For the host alone.
+    pub(crate) is_new: AtomicU32,
+    /// The deadlines, the earliest first.
+    pub(crate) deadlines: [Deadline; HALF],
+}
+
+/// Lines that share a timer.
+pub(crate) const HALF: usize = EVENT_LINES as usize / 2;
 
 /// A deadline of a guest's timer.
 #[repr(C)]
@@ -99,17 +116,11 @@ pub(crate) struct Reply {
     pub(crate) spin_pays: AtomicU32,
     /// On which processor the host was when it last woke.
     pub(crate) host_cpu: AtomicU32,
-    /// What the timer is set to, relative, when it was early.
-    pub(crate) again: [AtomicU64; 4],
-    /// How many deadlines there are.
-    pub(crate) count: AtomicU32,
-    /// Whether the next answer is to say that there is something new. For the host alone.
-    pub(crate) is_new: AtomicU32,
     /// Whether the host sleeps until the request changes. On a line of its own, which the guest reads
     /// with each request and the host seldom writes.
     pub(crate) host_waits: HostWaits,
-    /// Those of the guest's timers, the earliest first.
-    pub(crate) deadlines: [Deadline; EVENT_LINES as usize],
+    /// The deadlines of the lower half of the lines, and those of the upper.
+    pub(crate) alarms: [Alarms; 2],
 }
 
 /// A word with a cache line of its own.
@@ -125,8 +136,10 @@ bitflags! {
         const PROTECT = 1 << 0;
         /// Stop, so that the host gets all registers. No answer yet.
         const STOP = 1 << 1;
-        /// Set its timer.
-        const ARM = 1 << 2;
+        /// Set its first timer.
+        const ARM_LOW = 1 << 2;
+        /// Set its second timer.
+        const ARM_HIGH = 1 << 3;
     }
 }
 
@@ -188,10 +201,20 @@ pub(crate) const REQUEST: usize = SLOT_AT as usize + offset_of!(CallSlot, reques
 pub(crate) const REPLY: usize = REPLY_AT as usize + offset_of!(Reply, reply);
 /// Guest address of the doorbell.
 pub(crate) const DOORBELL: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, doorbell);
-/// Guest address of what the timer is to be set to.
-pub(crate) const TIMER: usize = SLOT_AT as usize + offset_of!(CallSlot, timer);
-/// Guest address of what it is set to when it was early.
-pub(crate) const AGAIN: usize = REPLY_AT as usize + offset_of!(Reply, again);
+/// Guest address of what the first timer is to be set to.
+pub(crate) const TIMER: usize = SLOT_AT as usize + offset_of!(CallSlot, timers);
+/// Guest address of the first timer's deadlines.
+pub(crate) const ALARMS: usize = REPLY_AT as usize + offset_of!(Reply, alarms);
+
+/// Guest address of what a timer is to be set to.
+pub(crate) fn timer(half: usize) -> u64 {
+    (TIMER + half * size_of::<[AtomicU64; 4]>()) as u64
+}
+
+/// Guest address of what a timer is set to when it was early.
+pub(crate) fn again(half: usize) -> u64 {
+    (ALARMS + half * size_of::<Alarms>() + offset_of!(Alarms, again)) as u64
+}
 
 const _: () = {
     assert!(SLOT_AT >= VCPU_PAGE + size_of::<VcpuPage>() as u64);

@@ -1,12 +1,12 @@
-//! The timer of the guest's own process: its deadlines pass without the host.
+//! The timers of the guest's own process, one for either half of the lines: deadlines pass without the host.
 //!
-//! The host writes all deadlines into its page, the earliest first, and the guest's side sets the timer to
+//! The host writes a timer's deadlines into its page, the earliest first, and the guest's side sets the timer to
 //! the first of them before it takes its answer. When it fires, the handler of its signal raises the line and
 //! sets the timer to the next one. Host and handler may go for the same deadline at the same time, so there
 //! is one word, `armed`, that says which is next: the handler steps on by compare and exchange, the host takes
 //! the rest. Each table has a number of its own in that word, so nobody steps on in another one.
 
-use super::slot::Deadline;
+use super::slot::{Alarms, CallSlot, Deadline};
 use crate::process::MachinePages;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -29,39 +29,42 @@ pub(crate) struct Alarm {
     pub(crate) due: u64,
 }
 
-/// The timer. All but [`take`](OwnTimer::take) is for the vCPU's thread while the guest waits for an answer.
+/// One of the timers. It is for the vCPU's thread while the guest waits for an answer.
 #[derive(Debug)]
 pub(crate) struct OwnTimer {
     pages: Arc<MachinePages>,
+    /// 0 or 1.
+    half: usize,
     /// The number of the last table, as it stands in `armed`.
     table: u32,
 }
 
 impl OwnTimer {
-    /// That of a guest whose time passes by itself.
-    pub(crate) fn new(pages: Arc<MachinePages>) -> OwnTimer {
+    /// Those of a guest whose time passes by itself.
+    pub(crate) fn both(pages: &Arc<MachinePages>) -> [OwnTimer; 2] {
         pages.reply().real_time.store(1, Relaxed);
-        OwnTimer { pages, table: 0 }
+        [0, 1].map(|half| OwnTimer { pages: pages.clone(), half, table: 0 })
     }
 
     /// Takes what has not come yet back. Gives how many of the deadlines have come; more than there are if
     /// all have, or the guest says so.
     pub(crate) fn take(&self) -> usize {
-        let armed = self.pages.slot().armed.swap(0, SeqCst);
+        let armed = self.pages.slot().armed[self.half].swap(0, SeqCst);
         (armed as u8).checked_sub(1).map_or(usize::MAX, usize::from)
     }
 
     /// Sets it for these deadlines, the earliest first, at the time `now`. What it had must have been taken.
     pub(crate) fn set(&mut self, alarms: impl ExactSizeIterator<Item = Alarm>, now: u64) {
-        let (slot, reply) = (self.pages.slot(), self.pages.reply());
+        let CallSlot { timers, armed, .. } = self.pages.slot();
+        let Alarms { again, count, is_new, deadlines } = &self.pages.reply().alarms[self.half];
         let split = |words: &[std::sync::atomic::AtomicU64], time: u64| {
             words[0].store(time / SECOND, Relaxed);
             words[1].store(time % SECOND, Relaxed);
         };
-        reply.count.store(alarms.len() as u32, Relaxed);
+        count.store(alarms.len() as u32, Relaxed);
         // Zero disarms it.
         let mut first = 0;
-        for (entry, alarm) in reply.deadlines.iter().zip(alarms) {
+        for (entry, alarm) in deadlines.iter().zip(alarms) {
             let Deadline { at, due, line } = entry;
             split(at, alarm.at);
             due.store(alarm.due, Relaxed);
@@ -69,14 +72,14 @@ impl OwnTimer {
             if first == 0 {
                 first = alarm.at.max(1);
                 self.table = self.table.wrapping_add(1 << 8);
-                split(&reply.again[2..], AGAIN_LEAST + alarm.at.saturating_sub(now) / AGAIN_PART);
+                split(&again[2..], AGAIN_LEAST + alarm.at.saturating_sub(now) / AGAIN_PART);
             }
         }
-        split(&slot.timer[..2], 0);
-        split(&slot.timer[2..], first);
-        reply.is_new.store(1, Relaxed);
+        split(&timers[self.half][..2], 0);
+        split(&timers[self.half][2..], first);
+        is_new.store(1, Relaxed);
         if first != 0 {
-            slot.armed.store(self.table | 1, SeqCst);
+            armed[self.half].store(self.table | 1, SeqCst);
         }
     }
 }
