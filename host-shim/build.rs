@@ -13,6 +13,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Folders of the guest bundle.
 const GUEST: &[&str] = &["abi", "apps", "kernel", "libvcpu"];
@@ -23,6 +24,7 @@ const LINK: &[&str] = &["linker", "targets"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    look_for_static_library();
     if std::env::var_os("CARGO_FEATURE_CLI").is_none() {
         return;
     }
@@ -42,6 +44,24 @@ fn main() {
     declare(&mut code, "LINK", "Linker script and target description.", &link);
     declare(&mut code, "GUEST", "What an app links, the apps, and a workspace around them.", &guest);
     write(&out.join("carried.rs"), &code);
+}
+
+/// Says it before the linker does, in other words, if the C library cannot be linked statically as
+/// `cargo vcpu` wants it.
+fn look_for_static_library() {
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if !features.split(',').any(|feature| feature == "crt-static") {
+        return;
+    }
+    // It answers the bare name for what it does not have. Without a `cc` the linker will say so.
+    let answer = Command::new("cc").arg("-print-file-name=libc.a").output();
+    if answer.is_ok_and(|output| output.status.success() && !output.stdout.contains(&b'/')) {
+        eprintln!(
+            "the static C library libc.a is missing: install it (Fedora: glibc-static, Debian: libc6-dev), or \
+             do without by `cargo run --release --package vcpu-host --` in place of `cargo vcpu`"
+        );
+        std::process::exit(1);
+    }
 }
 
 /// A file to carry: its name in the bundle, with `/` between folders, and where it is now.
