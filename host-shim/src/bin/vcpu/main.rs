@@ -7,6 +7,8 @@
 //! | [`program`] | which image or app is meant, and how it becomes an image |
 //! | [`run`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`] | one command each, with its arguments and help |
 
+#![cfg_attr(not(test), no_main)]
+
 mod bench;
 mod build;
 mod doctor;
@@ -20,7 +22,6 @@ mod status;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use status::{Failure, Status};
-use std::process::ExitCode;
 
 /// Runs native programs on virtual CPUs, in a sandbox that an ordinary process supplies
 #[derive(Debug, Parser)]
@@ -73,7 +74,27 @@ Environment:
   NO_COLOR           if set, nothing is coloured"
 );
 
-fn main() -> ExitCode {
+/// Where the C library begins. The standard library's own beginning would read the list of this process's
+/// mappings, to tell an overflow of the stack in words, and that takes as long as all else it does.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> std::ffi::c_int {
+    // What else that beginning does: whoever writes to a closed pipe is told so and not killed, and a file
+    // that is opened does not become a standard stream because that was closed.
+    // SAFETY: no handler is set, and no other thread exists; the path is a C string.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        for stream in 0..3 {
+            if libc::fcntl(stream, libc::F_GETFD) == -1 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+    }
+    perform().number().into()
+}
+
+#[cfg_attr(test, expect(dead_code, reason = "the tests begin elsewhere"))]
+fn perform() -> Status {
     status::turn_panics_into_failures();
     // A guest's output may not be able to end us: beyond a file size limit, writing fails instead.
     // SAFETY: no handler is set, and no other thread exists.
@@ -86,14 +107,14 @@ fn main() -> ExitCode {
             let failed = message.use_stderr();
             // Nobody is left to hear that this could not be printed.
             let _ = message.print();
-            return if failed { Status::Runner.into() } else { ExitCode::SUCCESS };
+            return if failed { Status::Runner } else { Status::Guest(0) };
         }
     };
     match command_line.command.perform() {
-        Ok(status) => status.into(),
+        Ok(status) => status,
         Err(failure) => {
             output::error(&failure.message);
-            failure.status.into()
+            failure.status
         }
     }
 }
