@@ -134,6 +134,16 @@ mod running {
     }
 
     #[test]
+    fn what_is_opened_does_not_become_a_stream_that_was_closed() {
+        for streams in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+            let script = format!("exec \"$0\" run \"$1\" {streams}");
+            let vcpu = env!("CARGO_BIN_EXE_vcpu");
+            let closed = super::run(Command::new("sh").args(["-c", &script, vcpu]).arg(hello()));
+            assert_eq!((closed.status, closed.errors.as_str()), (0, ""), "{streams}");
+        }
+    }
+
+    #[test]
     fn an_app_is_named_by_its_package_from_anywhere_in_the_workspace() {
         for directory in [".", "kernel/src"] {
             let run = run(vcpu(["run", "hello"]).current_dir(repository().join(directory)));
