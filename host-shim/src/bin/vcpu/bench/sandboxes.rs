@@ -107,7 +107,7 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     let (taken, answers) = crowds.into_iter().unzip();
     Ok(vec![
         Figure::new("memory.sandbox", Unit::Bytes, taken).at_most(Target::Median(f64::from(256 << 10))),
-        Figure::new("scale.sandboxes", Unit::Count, answers).reaching(Target::AtLeast(MANY as f64)),
+        Figure::new("scale.sandboxes", Unit::Sandboxes, answers).at_most(Target::AtLeast(MANY as f64)),
     ])
 }
 
@@ -190,8 +190,8 @@ fn guest_ram() -> Result<u64, Failure> {
         let path = entry.map_err(failed)?.path();
         // A file that was closed meanwhile is none of ours.
         let Ok(name) = fs::read_link(&path) else { continue };
-        let is_ram = |ram: &&str| name.to_string_lossy().starts_with(*ram);
-        if super::memory::GUEST_RAM.iter().any(is_ram) {
+        let name = name.to_string_lossy();
+        if super::memory::GUEST_RAM.iter().any(|ram| name.starts_with(ram)) {
             let file = fs::metadata(&path).map_err(failed)?;
             files.insert(file.ino(), file.blocks() * 512);
         }
