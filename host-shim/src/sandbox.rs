@@ -449,9 +449,10 @@ struct Pinned {
 }
 
 impl Pinned {
-    /// Pins to the core that the thread is on; where that is refused, things are slower but right.
+    /// Pins to the core that the thread is on, if there is another; where that is refused, things are slower
+    /// but right.
     fn here() -> Option<Pinned> {
-        let before = rustix::thread::sched_getaffinity(None).ok()?;
+        let before = rustix::thread::sched_getaffinity(None).ok().filter(|before| before.count() > 1)?;
         let mut here = CpuSet::new();
         here.set(rustix::thread::sched_getcpu());
         rustix::thread::sched_setaffinity(None, &here).ok()?;
