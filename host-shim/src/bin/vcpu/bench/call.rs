@@ -8,6 +8,9 @@
 //! | `call.null.seccomp.sleep.two` | `call.trap.seccomp.sleep.two` | on a core each, sleeping |
 //! | `call.null.seccomp.spin` | `call.trap.seccomp` | on a core each, spinning |
 //!
+//! `call.floor.sleep` and `call.floor.spin` are the same between two native processes that do nothing but change
+//! a word each in shared memory: a call cannot cost less in this run.
+//!
 //! The guest measures single calls by its counter and reports them all; what reading the counter costs
 //! is left in. A native system call is too short for that, so its samples are means of a batch. A call by
 //! the trap page is a fault first of all: where nobody sleeps its counterpart is a native process, on the
@@ -82,13 +85,20 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     let ways: Vec<&Way> = WAYS.iter().filter(|way| other.is_some() || way.place == Place::Together).collect();
     let mut samples = vec![Vec::new(); ways.len()];
     let (mut native, mut faults) = (Vec::new(), Vec::new());
+    let (mut asleep, mut looking) = (Vec::new(), Vec::new());
+    let exchanges = |core, sleeps| {
+        let ticks = Native::exchanges(core, WARM_UP + CALLS, sleeps)?;
+        Ok::<_, Failure>(ticks.into_iter().skip(WARM_UP).map(|ticks| ratio.nanoseconds(ticks)))
+    };
     for round in 0..ROUNDS {
         site.progress.round("call", round, ROUNDS);
         for (way, samples) in ways.iter().zip(&mut samples) {
             samples.extend(guest(site, way)?);
             native.extend(batches());
         }
+        asleep.extend(exchanges(rustix::thread::sched_getcpu(), true)?);
         if let Some(other) = other {
+            looking.extend(exchanges(other, false)?);
             let ticks = Native::faults(other, WARM_UP + CALLS)?.samples()?;
             faults.extend(ticks[WARM_UP..].iter().map(|ticks| ratio.nanoseconds(*ticks)));
         }
@@ -101,7 +111,11 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
             None => figure,
         }
     };
-    Ok(ways.iter().zip(samples).map(figure).collect())
+    let mut figures: Vec<_> = ways.iter().zip(samples).map(figure).collect();
+    let floors = [("call.floor.sleep", asleep), ("call.floor.spin", looking)];
+    let floors = floors.into_iter().filter(|(_, samples)| !samples.is_empty());
+    figures.extend(floors.map(|(name, samples)| Figure::new(name, Unit::Ns, samples).over(&native)));
+    Ok(figures)
 }
 
 /// What calls of a guest took, in ns.

@@ -9,14 +9,15 @@ use super::site::cannot;
 use crate::status::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::thread::futex;
 use std::arch::asm;
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use vcpu_abi::layout::{PAGE_SIZE, TRAP_INSTRUCTION, TRAP_PAGE};
 
 /// The signal that is the event.
@@ -145,6 +146,27 @@ impl Native {
         })
     }
 
+    /// The least that a call can be: a process on `core` changes a word, this thread changes another one, and
+    /// each waits for that, asleep on it or looking at it. No filter, no code in between. Gives ticks.
+    pub(super) fn exchanges(core: usize, count: usize, asleep: bool) -> Result<Vec<u64>, Failure> {
+        let pair = Pair::map(asleep).map_err(|error| cannot("share memory", error))?;
+        let native = Native::start(core, count, || {
+            let mut turn = 0;
+            Ok(move || {
+                let begin = counter::read();
+                turn += 1;
+                pair.change(Pair::REQUEST, turn);
+                pair.wait(Pair::REPLY, turn, || false);
+                counter::read() - begin
+            })
+        })?;
+        for turn in 1..=count as u32 {
+            pair.wait(Pair::REQUEST, turn, || native.has_ended());
+            pair.change(Pair::REPLY, turn);
+        }
+        native.samples()
+    }
+
     /// Sends it the signal.
     pub(super) fn signal(&self) {
         // It may have ended.
@@ -180,6 +202,60 @@ impl Drop for Native {
         let length = self.samples.count * size_of::<u64>();
         // SAFETY: the mapping is ours, and nobody reads it any more.
         unsafe { libc::munmap(self.samples.words.cast_mut().cast(), length) };
+    }
+}
+
+/// Two words, a cache line each, by which two processes take turns. It is never unmapped: there are few.
+#[derive(Clone, Copy)]
+struct Pair {
+    words: *const AtomicU32,
+    asleep: bool,
+}
+
+impl Pair {
+    const REQUEST: usize = 0;
+    const REPLY: usize = 16;
+    /// How often to look before it is asked whether there is still somebody.
+    const LOOKS: u32 = 1 << 20;
+
+    fn map(asleep: bool) -> io::Result<Pair> {
+        Samples::map(PAGE_SIZE as usize / size_of::<u64>())
+            .map(|page| Pair { words: page.words.cast(), asleep })
+    }
+
+    fn word(&self, index: usize) -> &AtomicU32 {
+        // SAFETY: both indices are inside the page that was mapped and stays; whoever shares it uses atomics.
+        unsafe { &*self.words.add(index) }
+    }
+
+    fn change(&self, index: usize, turn: u32) {
+        self.word(index).store(turn, SeqCst);
+        if self.asleep {
+            // Fails for no word that is mapped.
+            let _ = futex::wake(self.word(index), futex::Flags::empty(), 1);
+        }
+    }
+
+    /// Waits for a turn, or until `is_over` says so, which is asked seldom.
+    fn wait(&self, index: usize, turn: u32, is_over: impl Fn() -> bool) {
+        let mut looks = 0;
+        while self.word(index).load(SeqCst) != turn {
+            if self.asleep {
+                // A time costs time. Who comes as far as the second turn comes to the last.
+                let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+                let time = Some(&second).filter(|_| turn == 1);
+                let waited = futex::wait(self.word(index), futex::Flags::empty(), turn - 1, time);
+                if waited == Err(rustix::io::Errno::TIMEDOUT) && is_over() {
+                    return;
+                }
+            } else {
+                spin_loop();
+                looks += 1;
+                if looks % Pair::LOOKS == 0 && is_over() {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -279,6 +355,16 @@ fn check(result: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_processes_take_turns_asleep_and_looking() {
+        for asleep in [true, false] {
+            let core = rustix::thread::sched_getcpu();
+            let core = if asleep { core } else { place::other_core().unwrap_or(core) };
+            let ticks = Native::exchanges(core, 50, asleep).unwrap();
+            assert!(ticks.len() == 50 && ticks.iter().all(|ticks| *ticks > 0), "{ticks:?}");
+        }
+    }
 
     #[test]
     fn each_counterpart_takes_its_samples() {
