@@ -132,6 +132,15 @@ fn its_limits_are_zero(backend: BackendKind) {
     live.end(b"");
 }
 
+fn it_goes_first_when_memory_runs_short(backend: BackendKind) {
+    for scenario in ["wait-until-raised", "compute-until-raised"] {
+        let live = started(scenario, backend);
+        proc::wait_until("it is to go first", || proc::read(live.pid, "oom_score_adj") == "1000\n");
+        live.lines.raise(STOP);
+        live.end(b"");
+    }
+}
+
 /// The processors that a thread or process may run on, as Linux writes them.
 fn processors(pid: i32) -> String {
     proc::status(pid, "Cpus_allowed_list").expect("the process exists")
@@ -426,6 +435,7 @@ on_every_backend!(
     it_has_no_environment_no_arguments_and_no_directory,
     it_is_filtered_and_cannot_gain_privileges,
     its_limits_are_zero,
+    it_goes_first_when_memory_runs_short,
     a_pinned_guest_shares_one_processor_with_its_thread,
     a_guest_that_is_not_pinned_may_run_wherever_its_thread_may,
     signals_from_outside_do_not_disturb_a_guest_that_computes,

@@ -66,8 +66,8 @@ pub enum Stop {
     Kick,
     /// It carried out one instruction, as it was told to.
     Stepped,
-    /// It has not done anything for a while, and the backend is about to sleep: from now on somebody must
-    /// [say](crate::Sandbox) when its process ends.
+    /// It is one that lives on: from now on somebody must [say](crate::Sandbox) when its process ends. Comes
+    /// once.
     Idle,
     /// Its process was ended from outside, by this signal.
     Killed(i32),

@@ -51,8 +51,6 @@ pub(crate) struct Events {
     stop: AtomicBool,
     /// Whether the guest's process was found to have ended.
     gone: AtomicBool,
-    /// Whether somebody would find that out.
-    watched: AtomicBool,
     /// When the guest's time is over, in ns of the host's monotonic clock; the maximum is never.
     limit: AtomicU64,
 }
@@ -66,7 +64,6 @@ impl Events {
             kicks: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
             limit: AtomicU64::new(u64::MAX),
         }
     }
@@ -100,16 +97,6 @@ impl Events {
     /// When the guest's time is over, if ever.
     pub(crate) fn limit(&self) -> Option<u64> {
         Some(self.limit.load(SeqCst)).filter(|limit| *limit != u64::MAX)
-    }
-
-    /// Says that somebody will notice when the guest's process ends.
-    pub(crate) fn set_watched(&self) {
-        self.watched.store(true, SeqCst);
-    }
-
-    /// Whether somebody will.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.watched.load(SeqCst)
     }
 
     /// Whether the guest's process was found to have ended.

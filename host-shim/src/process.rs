@@ -279,8 +279,7 @@ pub(crate) fn start_traced(
     let page = stub::page();
     let process = spawn(memory, file, EXECUTABLE.file(&page).map_err(no_stub)?, true)?;
 
-    // Should memory run short, the guest goes first. Refused at worst, which changes only that.
-    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
+    put_first(process.pid);
     // The stop at the stub's first instruction, then that at its breakpoint.
     run_to(&process, page.start)?;
     let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESECCOMP;
@@ -342,7 +341,6 @@ pub(crate) fn start_alone(
     pages.write(0, &script.bytes());
     pages.reply().has_bases.store(information::has_fsgsbase().into(), Relaxed);
     let process = spawn(memory, file, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
-    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", process.pid), "1000");
     limit(process.pid)?;
     let (slot, reply) = (pages.slot(), pages.reply());
     reply.host_waits.0.store(1, SeqCst);
@@ -368,6 +366,12 @@ pub(crate) fn start_alone(
     pages.write(0, &[0; stub::SCRIPT_SIZE_MAX]);
     pages.write(stack, &vec![0; bytes.len()]);
     Ok(process)
+}
+
+/// Should memory run short, this process goes first.
+pub(crate) fn put_first(pid: libc::pid_t) {
+    // Refused at worst, which changes only that.
+    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000");
 }
 
 /// How often, in ns, to look whether a process that starts is dead: it is a rare thing.

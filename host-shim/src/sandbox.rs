@@ -88,6 +88,7 @@ pub struct Sandbox<'i> {
     /// Kicks that were already seen to.
     seen: u32,
     ended: bool,
+    lives_on: bool,
     _pinned: Option<Pinned>,
 }
 
@@ -183,6 +184,7 @@ impl<'i> Sandbox<'i> {
             streams,
             seen: 0,
             ended: false,
+            lives_on: false,
             _pinned: pinned,
         })
     }
@@ -263,9 +265,10 @@ impl<'i> Sandbox<'i> {
         self.events.leave();
         let outcome = match stop? {
             Stop::Kick | Stop::Stepped => None,
+            // It goes on meanwhile, and this comes once.
             Stop::Idle => {
-                self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))?;
-                None
+                self.live_on()?;
+                return self.turn(pace);
             }
             Stop::Call(request) => match self.serve(request)? {
                 Flow::Answer(result) => {
@@ -369,9 +372,18 @@ impl<'i> Sandbox<'i> {
         Ok(result)
     }
 
+    /// Sees to what only a guest needs that does not end at once.
+    fn live_on(&mut self) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.lives_on, true) {
+            process::put_first(self.backend.pid());
+        }
+        self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))
+    }
+
     /// Enables events and sleeps until one is there, the deadline has passed or the guest's time is over.
     fn wait(&mut self, deadline: Option<u64>) -> Result<Flow, Error> {
-        let page = self.pages.vcpu();
+        let pages = self.pages.clone();
+        let page = pages.vcpu();
         page.state.fetch_or(State::IRQ.bits(), Relaxed);
         self.timers.take_back().map_err(|error| Error::system("set a timer", error))?;
         loop {
@@ -390,7 +402,7 @@ impl<'i> Sandbox<'i> {
             if self.timers.pass(deadline) {
                 continue;
             }
-            self.timers.ensure_thread().map_err(|error| Error::system("start a thread", error))?;
+            self.live_on()?;
             let until = deadline.map(|deadline| self.timers.clock().to_host(deadline));
             self.events.sleep(self.seen, until);
         }

@@ -279,7 +279,6 @@ impl Timers {
             let shared = self.shared.clone();
             let name = "vcpu-timers".to_owned();
             self.thread = Some(std::thread::Builder::new().name(name).spawn(move || shared.serve())?);
-            self.shared.events.set_watched();
         }
         Ok(())
     }

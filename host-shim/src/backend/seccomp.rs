@@ -48,6 +48,11 @@ const PATIENCE: u64 = 500_000_000;
 /// worst twice the time is spent that sleeping would have cost.
 const SPIN_TIME: Duration = Duration::from_micros(50);
 
+/// How many requests a guest makes, and how many ns it takes at most to the next, until it counts as one
+/// that lives on. What ends before that costs less.
+const TRIAL: u32 = 16;
+const TRIAL_TIME: u64 = 2_000_000;
+
 /// A guest that runs without a tracer.
 #[derive(Debug)]
 pub struct Seccomp {
@@ -62,8 +67,8 @@ pub struct Seccomp {
     /// The answer to its last call, once it was given.
     answer: Option<i64>,
     budget: Budget,
-    /// How often it slept before anybody watched over the guest.
-    naps: u32,
+    /// How many requests it still makes before it counts as one that lives on.
+    trial: Option<u32>,
 }
 
 /// What a frame must have at least: the registers, and a pointer to the extended state behind them.
@@ -93,12 +98,6 @@ enum Waited {
     /// None in the time there was.
     TimedOut,
 }
-
-/// How long the guest may be silent before somebody must see to it that its end would be noticed, in ns.
-const CALM: u64 = 2_000_000;
-/// How often the host sleeps for such a time: many guests have ended before, and to set an alarm each time
-/// costs more than to have somebody watch.
-const NAPS: u32 = 100;
 
 /// How long to spin, which depends on whether it would have paid the last time.
 ///
@@ -184,8 +183,17 @@ impl Seccomp {
         pages.reply().spin_pays.store(budget.pays().try_into().unwrap_or(u32::MAX), Relaxed);
         pages.slot().special.doze_spin.store(budget.most, Relaxed);
         let at = At::Stopped(frame, false);
-        let mut this =
-            Seccomp { process, pages, events, at, seen, kick: false, answer: None, budget, naps: 0 };
+        let mut this = Seccomp {
+            process,
+            pages,
+            events,
+            at,
+            seen,
+            kick: false,
+            answer: None,
+            budget,
+            trial: Some(TRIAL),
+        };
         this.set_registers(Registers::start(entry))?;
         Ok(this)
     }
@@ -450,17 +458,26 @@ impl Backend for Seccomp {
     fn run(&mut self, pace: Pace, _memory: &GuestMemory) -> Result<Stop, Error> {
         self.resume(pace)?;
         loop {
+            self.trial = match self.trial {
+                Some(0) => {
+                    self.trial = None;
+                    return Ok(Stop::Idle);
+                }
+                trial => trial.map(|requests| requests - 1),
+            };
             let waited = match self.spin() {
                 Some(kind) => Waited::Request(kind),
-                None if self.events.is_watched() => self.sleep(self.events.limit()),
-                None if self.naps == NAPS => return Ok(Stop::Idle),
-                None => {
-                    self.naps += 1;
-                    match self.sleep(Some(sys::monotonic() + CALM)) {
-                        Waited::TimedOut => return Ok(Stop::Idle),
+                None if self.trial.is_some() => {
+                    let soon = sys::monotonic() + TRIAL_TIME;
+                    match self.sleep(Some(soon.min(self.events.limit().unwrap_or(u64::MAX)))) {
+                        Waited::TimedOut if self.events.limit().is_none_or(|limit| soon < limit) => {
+                            self.trial = Some(0);
+                            continue;
+                        }
                         waited => waited,
                     }
                 }
+                None => self.sleep(self.events.limit()),
             };
             match waited {
                 Waited::Request(kind) => {
