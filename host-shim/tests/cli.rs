@@ -245,6 +245,9 @@ mod running {
         assert_eq!(run.status, 0, "{run:?}");
         let line = |name: &str| run.output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         assert_eq!((line("seccomp  "), line("ptrace  ")), (Some("works"), Some("works")), "{run:?}");
+        for name in ["kernel", "cores", "seccomp filters", "ptrace scope", "memfd_noexec", "open files"] {
+            assert!(line(name).is_some_and(|value| !value.is_empty()), "no {name} in {run:?}");
+        }
         assert_eq!(line("used by default"), Some("seccomp, because it works and is the fastest"), "{run:?}");
     }
 

@@ -57,6 +57,10 @@ fn describe(tried: &[(BackendKind, Option<String>)], chosen: Option<BackendKind>
     line("cores", &std::thread::available_parallelism().map_or(1, usize::from).to_string());
     line("seccomp filters", &read("/proc/sys/kernel/seccomp/actions_avail"));
     line("ptrace scope", &read("/proc/sys/kernel/yama/ptrace_scope"));
+    // With 2 nothing that lies in memory only may be executed, and so no stub.
+    line("memfd_noexec", &read("/proc/sys/vm/memfd_noexec"));
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    line("open files", &files.current.map_or("no limit".to_owned(), |most| format!("at most {most}")));
     for (kind, problem) in tried {
         line(kind.name(), problem.as_deref().unwrap_or("works"));
     }
