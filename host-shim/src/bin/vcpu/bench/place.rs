@@ -1,11 +1,11 @@
 //! Where a guest runs, and with which backend: experiments that need more than one core, or choose.
 
-use super::site::{Site, cannot, memory_file};
+use super::site::{Site, cannot, memory_file, text};
 use crate::status::Failure;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::OwnedFd;
 use vcpu_host::backend::BackendKind;
 use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
@@ -108,14 +108,6 @@ pub(super) fn streams(output: &File, errors: &File) -> Result<Streams, Failure> 
         Ok(file.try_clone().map_err(|error| cannot("copy a descriptor", error))?.into())
     };
     Ok(Streams { input: memory_file()?.into(), output: copy(output)?, errors: copy(errors)? })
-}
-
-fn text(file: &mut File) -> Result<String, Failure> {
-    let mut text = String::new();
-    file.rewind()
-        .and_then(|()| file.read_to_string(&mut text))
-        .map_err(|error| cannot("read what a guest has written", error))?;
-    Ok(text)
 }
 
 /// What the app `measure` told: a number a line, as many as it was asked for.

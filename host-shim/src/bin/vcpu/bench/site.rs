@@ -1,5 +1,6 @@
 //! Where figures are measured: the images, and one core for everything.
 
+use super::place;
 use super::progress::Progress;
 use super::record::Versions;
 use crate::status::Failure;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_host::build::{self, Built, Options, carried};
-use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Config, Image, Outcome, Sandbox};
 
 /// The place of a run.
 #[derive(Debug)]
@@ -81,12 +82,7 @@ impl Site {
         memory: Option<u64>,
         [output, errors]: [&File; 2],
     ) -> Result<Sandbox<'i>, Failure> {
-        let copy = |file: &File| file.try_clone().map_err(|error| cannot("copy a descriptor", error));
-        let streams = Streams {
-            input: memory_file()?.into(),
-            output: copy(output)?.into(),
-            errors: copy(errors)?.into(),
-        };
+        let streams = place::streams(output, errors)?;
         let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
         let arguments = arguments.collect();
         let config = Config { memory, arguments, streams: Some(streams), ..Config::default() };
@@ -110,7 +106,8 @@ pub(super) fn memory_file() -> Result<File, Failure> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-fn text(file: &mut File) -> Result<String, Failure> {
+/// What a guest has written.
+pub(super) fn text(file: &mut File) -> Result<String, Failure> {
     let mut text = String::new();
     file.rewind()
         .and_then(|()| file.read_to_string(&mut text))
