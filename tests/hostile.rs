@@ -317,7 +317,68 @@ fn output_that_nobody_reads_costs_the_host_nothing(backend: BackendKind) {
     again::run(test);
 }
 
+/// The words between guest and host may hold anything at any moment, those of the timers too.
+fn garbage_in_the_call_slot_while_it_is_used_does_no_harm(backend: BackendKind) {
+    for seed in 0..50u32 {
+        let change = |config: &mut Config| {
+            config.time_limit = Some(Duration::from_millis(if seed % 25 == 0 { 200 } else { 20 }));
+            config.pin = seed % 2 == 0;
+        };
+        let ended = attack("slot-scribble", backend).arguments([(seed + 1).to_string()]).with(change).run();
+        assert!(!matches!(ended.outcome, Outcome::Killed(_)), "{seed}: {ended}");
+    }
+}
+
+/// Whatever the guest does when its process dies: the host hears of that.
+fn the_death_of_the_process_is_noticed_in_every_state(backend: BackendKind) {
+    for state in ["0", "1", "2", "3", "4"] {
+        let unlimited = |config: &mut Config| (config.time_limit, config.pin) = (None, false);
+        let mut live = attack("idle", backend).arguments([state]).with(unlimited).start();
+        if state != "4" {
+            let mut line = String::new();
+            BufReader::new(&mut live.output).read_line(&mut line).unwrap();
+            assert_eq!(line, "goes on\n");
+            // Some are then where they stay.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // SAFETY: sends a signal to a process that the sandbox has not buried: nobody but us ends it.
+        assert_eq!(unsafe { libc::kill(live.pid, libc::SIGKILL) }, 0);
+        let ended = live.end(b"");
+        assert!(matches!(ended.outcome, Outcome::Killed(_)), "{state}: {ended}");
+    }
+}
+
+/// The handler of signals sets the timer, too, perhaps in the middle of the gate, and keeps its own time.
+#[test]
+fn the_timer_is_set_to_what_the_host_says_whatever_the_handler_has_done() {
+    let change =
+        |config: &mut Config| (config.time_limit, config.pin) = (Some(Duration::from_secs(5)), false);
+    attack("slot-handler", BackendKind::Seccomp).with(change).run().assert_output("it came\n");
+}
+
+#[test]
+fn a_timer_that_fired_before_it_was_set_again_does_not_fire_all_the_time() {
+    let mut live = attack("slot-stale", BackendKind::Seccomp).with(|config| config.pin = false).start();
+    let mut line = String::new();
+    BufReader::new(&mut live.output).read_line(&mut line).unwrap();
+    assert_eq!(line, "waits\n");
+    // Each time it would be woken.
+    let switches = || -> u64 {
+        let field = proc::status(live.pid, "voluntary_ctxt_switches").expect("Linux counts them");
+        field.trim().parse().expect("it is a number")
+    };
+    std::thread::sleep(Duration::from_millis(20));
+    let before = switches();
+    std::thread::sleep(Duration::from_millis(200));
+    let woken = switches() - before;
+    assert!(woken < 100, "{woken} times in 200 ms");
+    live.lines.raise(UNUSED);
+    assert_eq!(live.end(b"").status(), 0);
+}
+
 on_every_backend!(
+    garbage_in_the_call_slot_while_it_is_used_does_no_harm,
+    the_death_of_the_process_is_noticed_in_every_state,
     no_system_call_is_carried_out,
     the_gates_system_calls_serve_nobody_else,
     a_jump_to_any_byte_of_the_gate_does_no_harm,

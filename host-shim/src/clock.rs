@@ -18,7 +18,7 @@ pub enum ClockMode {
     Virtual,
 }
 
-/// Bits behind the binary point of the counter's ratio.
+/// Bits behind the binary point of the counter's ratio. The guest's handler of signals relies on the number.
 const SHIFT: u32 = 32;
 
 /// The least time in ns over which the counter is measured. With the best of [`TRIES`] readings at either
@@ -126,6 +126,12 @@ impl Clock {
         let Clock::Counter(parameters) = self else { return 0 };
         let ticks = (u128::from(deadline) << parameters.shift).div_ceil(parameters.multiplier.max(1).into());
         u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(parameters.counter_base)
+    }
+
+    /// Nanoseconds a tick of the time-stamp counter, times two to the power of 32; 0 if the clock does not
+    /// follow the counter.
+    pub(crate) fn tick(&self) -> u64 {
+        self.parameters().map_or(0, |parameters| parameters.multiplier)
     }
 
     /// Lets virtual time pass up to `deadline`; other clocks pass by themselves.

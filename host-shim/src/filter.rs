@@ -9,7 +9,7 @@
 //! | `seccomp` | return from a signal | always: it changes registers and blocked signals of nobody but the guest |
 //! | `seccomp` | futex wake | of one waiter on the one word that the host sleeps on |
 //! | `seccomp` | futex wait, twice | without end on the one word that the host answers by; on the doorbell |
-//! | `seccomp` | `timer_settime`, three times for each of its two timers | to the time that stands at one place; to the short one in the host's page, from now on |
+//! | `seccomp` | `timer_settime`, three times for each of its two timers | to the time that stands in the host's page; to the one that stands at one other place; to that from now on |
 //!
 //! With ptrace it is the second wall: no system call of the guest happens there anyway.
 //!
@@ -97,10 +97,10 @@ pub(crate) struct TimerSites {
     pub next: u64,
     /// For once more.
     pub again: u64,
-    /// Where the absolute time of the first two lies.
+    /// Where the absolute time of the first lies.
+    pub first_time: u64,
+    /// Where the absolute time of the second and the relative time of the third lie.
     pub time: u64,
-    /// Where the relative time of the third lies.
-    pub short_time: u64,
 }
 
 /// The filter for a guest whose RAM is `ram`.
@@ -175,9 +175,9 @@ pub(crate) fn program(ram: Range<u64>, sites: &Sites) -> Vec<libc::sock_filter> 
         let (own_wait, doze) = ((own.wait.0, wait(own.wait.1)), (own.doze.0, wait(own.doze.1)));
         sites(libc::SYS_futex, vec![(own.wake.0, wake), own_wait, doze]);
         // Timers are numbered as they are made.
-        let timer = |(number, TimerSites { arm, next, again, time, short_time })| {
-            let absolute = |site| (site, set(number, libc::TIMER_ABSTIME as u64, time));
-            [absolute(arm), absolute(next), (again, set(number, 0, short_time))]
+        let timer = |(number, TimerSites { arm, next, again, first_time, time })| {
+            let absolute = |site, time| (site, set(number, libc::TIMER_ABSTIME as u64, time));
+            [absolute(arm, first_time), absolute(next, time), (again, set(number, 0, time))]
         };
         sites(libc::SYS_timer_settime, (0..).zip(own.timers).flat_map(timer).collect());
     }
@@ -266,15 +266,15 @@ mod tests {
                 arm: 0x1_2060,
                 next: 0x1_2068,
                 again: 0x1_2070,
+                first_time: 0x18_0140,
                 time: 0x1_0fa0,
-                short_time: 0x18_0100,
             },
             TimerSites {
                 arm: 0x1_2080,
                 next: 0x1_2088,
                 again: 0x1_2090,
+                first_time: 0x18_0160,
                 time: 0x1_0fc0,
-                short_time: 0x18_0120,
             },
         ],
     };
@@ -313,17 +313,17 @@ mod tests {
     const DOZE: Attempt = Attempt { instruction: OWN.doze.0, address: OWN.doze.1, ..WAIT };
     /// What a timer of either half is set by.
     const fn set(half: usize) -> [Attempt; 3] {
-        let TimerSites { arm, next, again, time, short_time } = OWN.timers[half];
+        let TimerSites { arm, next, again, first_time, time } = OWN.timers[half];
         let armed = Attempt {
             number: libc::SYS_timer_settime as u32,
             instruction: arm,
             address: half as u64,
             length: libc::TIMER_ABSTIME as u64,
-            access: time,
+            access: first_time,
             ..GOOD
         };
-        let again = Attempt { instruction: again, length: 0, access: short_time, ..armed };
-        [armed, Attempt { instruction: next, ..armed }, again]
+        let again = Attempt { instruction: again, length: 0, access: time, ..armed };
+        [armed, Attempt { instruction: next, access: time, ..armed }, again]
     }
     const LOW: [Attempt; 3] = set(0);
     const HIGH: [Attempt; 3] = set(1);
@@ -380,10 +380,11 @@ mod tests {
                 || call(libc::SYS_futex, own.wait.0) && (address, length, fourth) == (own.wait.1, 0, 0)
                 || call(libc::SYS_futex, own.doze.0) && (address, length, fourth) == (own.doze.1, 0, 0)
                 || (0..).zip(own.timers).any(|(number, timer)| {
-                    let absolute = [timer.arm, timer.next].contains(&instruction)
-                        && (address, length, access) == (number, 1, timer.time);
-                    let relative = instruction == timer.again
-                        && (address, length, access) == (number, 0, timer.short_time);
+                    let absolute = [(timer.arm, timer.first_time), (timer.next, timer.time)];
+                    let absolute =
+                        (address, length) == (number, 1) && absolute.contains(&(instruction, access));
+                    let relative =
+                        instruction == timer.again && (address, length, access) == (number, 0, timer.time);
                     call(libc::SYS_timer_settime, instruction) && (absolute || relative) && fourth == 0
                 })
         });

@@ -158,7 +158,7 @@ impl<'i> Sandbox<'i> {
         let clock = Clock::start(config.clock);
         pages.set_information(information::page(size, &clock, &strings));
         let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
-        let own = has_own.then(|| OwnTimer::both(&pages));
+        let own = has_own.then(|| OwnTimer::both(&pages, &clock));
         let mut timers = Timers::new(events.clone(), clock, own).map_err(setup("make a timer"))?;
         if let Some(limit) = config.time_limit {
             let now = sys::monotonic();

@@ -104,7 +104,7 @@ impl Shared {
             at: self.clock.to_host(*deadline),
             due: self.clock.due(*deadline),
         };
-        own.timer.set(own.has.iter().map(alarm), sys::monotonic());
+        own.timer.set(own.has.iter().map(alarm));
     }
 
     /// Makes the thread look at its wishes again.

@@ -12,7 +12,7 @@
 //! Nor do the guest's timers: its process has two, one for either half of the lines, which the handler sets to
 //! the next deadline of a table that the host writes. (To set one can cost as much as a signal; so the
 //! kernel's and the program's deadlines do not wait for each other.) If it fires a little early, because Linux's clock is ahead of the counter that is the
-//! guest's, it is set again, for a moment.
+//! guest's, it is set again, for the time that is left.
 //!
 //! The gate uses no stack. The handler runs on a stack of its own with all signals blocked, so nothing
 //! interrupts it, and what it does to the frame becomes true when it returns. It uses general registers
@@ -146,7 +146,7 @@ global_asm!(
     "jz 19f",
     "mov edi, \\half",
     "mov esi, {absolute}",
-    "mov edx, {timer} + 32 * \\half",
+    "mov edx, {first} + {alarms_size} * \\half",
     "xor r10d, r10d",
     "mov eax, {timer_settime}",
     "syscall",
@@ -482,9 +482,21 @@ global_asm!(
     "syscall",
     "vcpu_fast_next\\half\\()_end:",
     "jmp 60f",
-    "5: mov edi, \\half",
+    // Early, or another deadline's signal: for the time that is left, below a second, and never for none.
+    "5: mov rcx, [rsi + {due} - {deadline_size} + {alarms_size} * \\half]",
+    "sub rcx, rax",
+    "mov rax, [{tick}]",
+    "mul rcx",
+    "shrd rax, rdx, 32",
+    "mov ecx, 999999998",
+    "cmp rax, rcx",
+    "cmova rax, rcx",
+    "inc rax",
+    "mov qword ptr [{timer} + 32 * \\half + 16], 0",
+    "mov [{timer} + 32 * \\half + 24], rax",
+    "mov edi, \\half",
     "xor esi, esi",
-    "mov edx, {again} + {alarms_size} * \\half",
+    "mov edx, {timer} + 32 * \\half",
     "xor r10d, r10d",
     "mov eax, {timer_settime}",
     "syscall",
@@ -627,7 +639,8 @@ global_asm!(
     deadline_shift = const size_of::<Deadline>().trailing_zeros(),
     count = const slot::ALARMS + offset_of!(Alarms, count),
     timer = const slot::TIMER,
-    again = const slot::ALARMS + offset_of!(Alarms, again),
+    first = const slot::ALARMS + offset_of!(Alarms, first),
+    tick = const REPLY_AT as usize + offset_of!(Reply, tick),
     dozes = const SLOT_AT as usize + offset_of!(CallSlot, dozes),
     armed = const SLOT_AT as usize + offset_of!(CallSlot, armed),
     doze_spin = const SLOT_AT as usize + offset_of!(CallSlot, special) + offset_of!(Special, doze_spin),
@@ -772,15 +785,15 @@ pub(crate) fn sites() -> crate::filter::Sites {
                     arm: address(&raw const vcpu_fast_arm0_end),
                     next: address(&raw const vcpu_fast_next0_end),
                     again: address(&raw const vcpu_fast_again0_end),
+                    first_time: slot::first(0),
                     time: slot::timer(0),
-                    short_time: slot::again(0),
                 },
                 TimerSites {
                     arm: address(&raw const vcpu_fast_arm1_end),
                     next: address(&raw const vcpu_fast_next1_end),
                     again: address(&raw const vcpu_fast_again1_end),
+                    first_time: slot::first(1),
                     time: slot::timer(1),
-                    short_time: slot::again(1),
                 },
             ],
         }),

@@ -33,8 +33,8 @@ pub(crate) struct CallSlot {
     /// What other request it is, or 0 for a call. The host clears it. On a line of its own, so that a stop
     /// between the gate's instructions leaves a half-made call as it is.
     pub(crate) special: Special,
-    /// What each of the process's timers is set to, as `timer_settime` wants it: interval and time, in s and
-    /// ns. What the guest writes here, its own timer obeys, and nobody else's.
+    /// What the handler sets each of the process's timers to, as `timer_settime` wants it: interval and time,
+    /// in s and ns. What the guest writes here, its own timer obeys, and nobody else's.
     pub(crate) timers: [[AtomicU64; 4]; 2],
     /// Which deadline of each is next, as [`timer`](super::timer) says. Who steps beyond it, the handler or
     /// the host, has it.
@@ -45,8 +45,8 @@ pub(crate) struct CallSlot {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Alarms {
-    /// What the timer is set to, relative, when it was early.
-    pub(crate) again: [AtomicU64; 4],
+    /// What the gate sets the timer to: the handler, which may run right before that, has words of its own.
+    pub(crate) first: [AtomicU64; 4],
     /// How many deadlines there are.
     pub(crate) count: AtomicU32,
     /// Whether the next answer is to say that there is something new. For the host alone.
@@ -109,6 +109,8 @@ pub(crate) struct Reply {
     pub(crate) bases: [AtomicU64; 2],
     /// Whether time passes by itself. Then the guest waits without the host, and has a timer of its own.
     pub(crate) real_time: AtomicU32,
+    /// Nanoseconds a tick of the counter, times two to the power of 32.
+    pub(crate) tick: AtomicU64,
     /// How often a guest that waits looks at most.
     pub(crate) spin_most: AtomicU32,
     /// A wait of at most so many ticks of the counter makes it look so often the next time, a longer one
@@ -201,19 +203,19 @@ pub(crate) const REQUEST: usize = SLOT_AT as usize + offset_of!(CallSlot, reques
 pub(crate) const REPLY: usize = REPLY_AT as usize + offset_of!(Reply, reply);
 /// Guest address of the doorbell.
 pub(crate) const DOORBELL: usize = VCPU_PAGE as usize + offset_of!(VcpuPage, doorbell);
-/// Guest address of what the first timer is to be set to.
+/// Guest address of what the handler sets the first timer to.
 pub(crate) const TIMER: usize = SLOT_AT as usize + offset_of!(CallSlot, timers);
 /// Guest address of the first timer's deadlines.
 pub(crate) const ALARMS: usize = REPLY_AT as usize + offset_of!(Reply, alarms);
 
-/// Guest address of what a timer is to be set to.
-pub(crate) fn timer(half: usize) -> u64 {
-    (TIMER + half * size_of::<[AtomicU64; 4]>()) as u64
+/// Guest address of what the gate sets a timer to.
+pub(crate) fn first(half: usize) -> u64 {
+    (ALARMS + half * size_of::<Alarms>() + offset_of!(Alarms, first)) as u64
 }
 
-/// Guest address of what a timer is set to when it was early.
-pub(crate) fn again(half: usize) -> u64 {
-    (ALARMS + half * size_of::<Alarms>() + offset_of!(Alarms, again)) as u64
+/// Guest address of what the handler sets a timer to.
+pub(crate) fn timer(half: usize) -> u64 {
+    (TIMER + half * size_of::<[AtomicU64; 4]>()) as u64
 }
 
 const _: () = {

@@ -7,15 +7,10 @@
 //! the rest. Each table has a number of its own in that word, so nobody steps on in another one.
 
 use super::slot::{Alarms, CallSlot, Deadline};
+use crate::clock::Clock;
 use crate::process::MachinePages;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-
-/// How much of the time that was left, in parts of it, the timer is set for again if it was early: about
-/// what the guest's clock and Linux's can differ by.
-const AGAIN_PART: u64 = 40_000;
-/// The least time in ns for which it is set again.
-const AGAIN_LEAST: u64 = 10_000;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -40,9 +35,10 @@ pub(crate) struct OwnTimer {
 }
 
 impl OwnTimer {
-    /// Those of a guest whose time passes by itself.
-    pub(crate) fn both(pages: &Arc<MachinePages>) -> [OwnTimer; 2] {
+    /// Those of a guest with this clock, which passes by itself.
+    pub(crate) fn both(pages: &Arc<MachinePages>, clock: &Clock) -> [OwnTimer; 2] {
         pages.reply().real_time.store(1, Relaxed);
+        pages.reply().tick.store(clock.tick(), Relaxed);
         [0, 1].map(|half| OwnTimer { pages: pages.clone(), half, table: 0 })
     }
 
@@ -53,10 +49,10 @@ impl OwnTimer {
         (armed as u8).checked_sub(1).map_or(usize::MAX, usize::from)
     }
 
-    /// Sets it for these deadlines, the earliest first, at the time `now`. What it had must have been taken.
-    pub(crate) fn set(&mut self, alarms: impl ExactSizeIterator<Item = Alarm>, now: u64) {
-        let CallSlot { timers, armed, .. } = self.pages.slot();
-        let Alarms { again, count, is_new, deadlines } = &self.pages.reply().alarms[self.half];
+    /// Sets it for these deadlines, the earliest first. What it had must have been taken.
+    pub(crate) fn set(&mut self, alarms: impl ExactSizeIterator<Item = Alarm>) {
+        let CallSlot { armed, .. } = self.pages.slot();
+        let Alarms { first: time, count, is_new, deadlines } = &self.pages.reply().alarms[self.half];
         let split = |words: &[std::sync::atomic::AtomicU64], time: u64| {
             words[0].store(time / SECOND, Relaxed);
             words[1].store(time % SECOND, Relaxed);
@@ -72,11 +68,9 @@ impl OwnTimer {
             if first == 0 {
                 first = alarm.at.max(1);
                 self.table = self.table.wrapping_add(1 << 8);
-                split(&again[2..], AGAIN_LEAST + alarm.at.saturating_sub(now) / AGAIN_PART);
             }
         }
-        split(&timers[self.half][..2], 0);
-        split(&timers[self.half][2..], first);
+        split(&time[2..], first);
         is_new.store(1, Relaxed);
         if first != 0 {
             armed[self.half].store(self.table | 1, SeqCst);

@@ -10,8 +10,9 @@ use core::cell::UnsafeCell;
 use libvcpu::abi::call::{Call, STREAM_OUTPUT};
 use libvcpu::abi::cause::Cause;
 use libvcpu::abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
+use libvcpu::abi::page::EVENT_LINES;
 use libvcpu::prelude::*;
-use libvcpu::{call, machine};
+use libvcpu::{call, clock, machine};
 
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
@@ -223,10 +224,14 @@ pub(crate) fn bytes() {
     pause("after");
 }
 
-/// One byte of the page, with everything. There may be no way back: to jump into the handlers of signals
-/// is to make oneself any registers.
+/// One byte of the page, with everything, while timers of both halves of the lines come. There may be no way
+/// back: to jump into the handlers of signals is to make oneself any registers.
 pub(crate) fn byte(offset: u64) {
-    for number in WORST {
+    for (number, line) in WORST.into_iter().zip(1..) {
+        // Whatever was jumped into may have lost what the gate needs.
+        let soon = clock::now() + u64::from(line) * 4000;
+        let _ = call::timer_set(line, Some(soon));
+        let _ = call::timer_set(line + EVENT_LINES / 2, Some(soon + 2000));
         for arguments in harmful() {
             jump_with(GATE + offset, number, arguments);
         }

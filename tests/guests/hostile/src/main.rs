@@ -7,6 +7,7 @@
 //! | [`processor`] | what the host has to save and restore: flags, segments, stack pointer |
 //! | [`memory`] | rights of pages, without end |
 //! | [`flood`] | output without end |
+//! | [`slot`] | the words by which guest and host speak, and those of the timers |
 //! | [`mod@attempt`] | catching the exceptions that attacks end in |
 
 #![no_std]
@@ -18,6 +19,7 @@ mod gate;
 mod memory;
 mod page;
 mod processor;
+mod slot;
 
 use libvcpu::prelude::*;
 
@@ -45,6 +47,10 @@ fn main() -> u8 {
         Some("stack-pointer") => processor::stack_pointer(number),
         Some("protect-alternating") => memory::protect_alternating(),
         Some("flood") => flood::flood(number),
+        Some("slot-scribble") => slot::scribble(number),
+        Some("slot-handler") => slot::as_the_handler(),
+        Some("slot-stale") => slot::stale_signal(),
+        Some("idle") => slot::idle(number),
         _ => {
             eprintln!("there is no such attack");
             return 2;
