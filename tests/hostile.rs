@@ -317,6 +317,39 @@ fn output_that_nobody_reads_costs_the_host_nothing(backend: BackendKind) {
     again::run(test);
 }
 
+/// Between two turns the guest may run, and be about to make a call.
+fn to_look_at_the_registers_loses_no_call(backend: BackendKind) {
+    for round in 0..60 {
+        let change = |config: &mut Config| {
+            (config.pin, config.time_limit) = (round % 2 == 0, Some(Duration::from_secs(5)));
+        };
+        let outcome = attack("clocks", backend)
+            .with(change)
+            .here(|mut sandbox| {
+                let (lines, over) = (sandbox.event_lines(), &AtomicBool::new(false));
+                std::thread::scope(|scope| {
+                    scope.spawn(move || {
+                        while !over.load(Relaxed) {
+                            lines.raise(UNUSED);
+                            std::thread::yield_now();
+                        }
+                    });
+                    let mut go = || loop {
+                        if let Some(outcome) = sandbox.turn(Pace::Full)? {
+                            return Ok(outcome);
+                        }
+                        sandbox.registers()?;
+                    };
+                    let result = go();
+                    over.store(true, Relaxed);
+                    result
+                })
+            })
+            .unwrap_or_else(|error| panic!("{round}: {error}"));
+        assert!(matches!(outcome, Outcome::Exited(0)), "{round}: {outcome:?}");
+    }
+}
+
 /// The words between guest and host may hold anything at any moment, those of the timers too.
 fn garbage_in_the_call_slot_while_it_is_used_does_no_harm(backend: BackendKind) {
     for seed in 0..50u32 {
@@ -377,6 +410,7 @@ fn a_timer_that_fired_before_it_was_set_again_does_not_fire_all_the_time() {
 }
 
 on_every_backend!(
+    to_look_at_the_registers_loses_no_call,
     garbage_in_the_call_slot_while_it_is_used_does_no_harm,
     the_death_of_the_process_is_noticed_in_every_state,
     no_system_call_is_carried_out,

@@ -66,6 +66,8 @@ pub struct Seccomp {
     kick: bool,
     /// The answer to its last call, once it was given.
     answer: Option<i64>,
+    /// What it wanted when it was stopped to be looked at: it is still due.
+    came: Option<Stop>,
     budget: Budget,
     /// How many requests it still makes before it counts as one that lives on.
     trial: Option<u32>,
@@ -191,6 +193,7 @@ impl Seccomp {
             seen,
             kick: false,
             answer: None,
+            came: None,
             budget,
             trial: Some(TRIAL),
         };
@@ -296,16 +299,22 @@ impl Seccomp {
     /// Waits for what the guest was asked to do.
     fn wait_for(&mut self, kind: u32) -> Result<(), Error> {
         let deadline = sys::monotonic().saturating_add(PATIENCE);
-        loop {
-            let waited = match self.spin() {
-                Some(kind) => Waited::Request(kind),
-                None => self.sleep_on(deadline),
-            };
-            match waited {
-                Waited::Request(came) if came == kind => return Ok(()),
-                Waited::Request(_) if sys::monotonic() < deadline => {}
-                _ => return Err(Error::Unresponsive),
+        while self.next_request(deadline)? != kind {
+            if sys::monotonic() >= deadline {
+                return Err(Error::Unresponsive);
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for any request.
+    fn next_request(&mut self, deadline: u64) -> Result<u32, Error> {
+        if let Some(kind) = self.spin() {
+            return Ok(kind);
+        }
+        match self.sleep_on(deadline) {
+            Waited::Request(kind) => Ok(kind),
+            _ => Err(Error::Unresponsive),
         }
     }
 
@@ -384,10 +393,10 @@ impl Seccomp {
             At::Running => {
                 self.pages.reply().stop_wanted.store(1, SeqCst);
                 self.events.kick_guest();
-                let waited = self.wait_for(STOPPED);
+                let kind = self.next_request(sys::monotonic().saturating_add(PATIENCE));
                 self.pages.reply().stop_wanted.store(0, SeqCst);
-                waited?;
-                self.at = At::Stopped(self.stopped_frame()?, false);
+                // It may have been about to make a call, and then waits all the same.
+                self.came = self.classify(kind?, Pace::Full).filter(|stop| *stop != Stop::Kick);
             }
         }
         self.frame()
@@ -456,6 +465,9 @@ impl Backend for Seccomp {
     }
 
     fn run(&mut self, pace: Pace, _memory: &GuestMemory) -> Result<Stop, Error> {
+        if let Some(stop) = self.came.take() {
+            return Ok(stop);
+        }
         self.resume(pace)?;
         loop {
             self.trial = match self.trial {
@@ -543,6 +555,7 @@ impl Backend for Seccomp {
         }
         if let At::Stopped(..) = self.at {
             // Wherever it was, it is no more.
+            self.came = None;
             self.at = At::Stopped(frame, false);
         }
         Ok(())

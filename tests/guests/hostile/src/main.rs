@@ -50,6 +50,7 @@ fn main() -> u8 {
         Some("slot-scribble") => slot::scribble(number),
         Some("slot-handler") => slot::as_the_handler(),
         Some("slot-stale") => slot::stale_signal(),
+        Some("clocks") => slot::clocks(),
         Some("idle") => slot::idle(number),
         _ => {
             eprintln!("there is no such attack");
