@@ -193,15 +193,18 @@ impl Timers {
     }
 
     /// Lets nobody but this side keep the guest's time: it waits here.
-    pub(crate) fn take_back(&self) -> io::Result<()> {
-        let mut wishes = self.shared.wishes();
-        if wishes.own.as_ref().is_none_or(|own| own.iter().all(|own| own.has.is_empty())) {
-            return Ok(());
+    pub(crate) fn take_back(&mut self) -> io::Result<()> {
+        {
+            let mut wishes = self.shared.wishes();
+            if wishes.own.as_ref().is_none_or(|own| own.iter().all(|own| own.has.is_empty())) {
+                return Ok(());
+            }
+            for half in [0, 1] {
+                self.shared.take_back(half, &mut wishes);
+            }
+            self.shared.arm(&wishes)?;
         }
-        for half in [0, 1] {
-            self.shared.take_back(half, &mut wishes);
-        }
-        self.shared.arm(&wishes)
+        self.ensure_thread()
     }
 
     /// The guest's clock.
@@ -291,6 +294,31 @@ impl Drop for Timers {
         if let Some(thread) = self.thread.take() {
             // It ends by itself; a panic there was printed there.
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ClockMode;
+    use crate::process::MachinePages;
+
+    #[test]
+    fn what_is_taken_back_from_the_guest_is_kept_by_a_thread() {
+        let pages = Arc::new(MachinePages::new(&[]).unwrap().0);
+        let nobody = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let events = Arc::new(Events::new(pages.clone(), Arc::new(nobody)));
+        let clock = Clock::start(ClockMode::Real);
+        let own = OwnTimer::both(&pages, &clock);
+        let mut timers = Timers::new(events, clock, Some(own)).unwrap();
+        timers.set(3, Some(20_000_000)).unwrap();
+        assert!(timers.thread.is_none(), "the guest's process has a timer");
+        timers.take_back().unwrap();
+        let begin = std::time::Instant::now();
+        while pages.vcpu().pending.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            assert!(begin.elapsed().as_secs() < 10, "the line was never raised");
+            std::thread::yield_now();
         }
     }
 }
