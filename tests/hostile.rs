@@ -357,7 +357,20 @@ fn garbage_in_the_call_slot_while_it_is_used_does_no_harm(backend: BackendKind) 
             config.time_limit = Some(Duration::from_millis(if seed % 25 == 0 { 200 } else { 20 }));
             config.pin = seed % 2 == 0;
         };
-        let ended = attack("slot-scribble", backend).arguments([(seed + 1).to_string()]).with(change).run();
+        let live = attack("slot-scribble", backend).arguments([(seed + 1).to_string()]).with(change).start();
+        // What it publishes may be a wait without end.
+        let (lines, over) = (live.lines.clone(), &AtomicBool::new(false));
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    lines.raise(UNUSED);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let ended = live.end(b"");
+            over.store(true, Relaxed);
+            ended
+        });
         assert!(!matches!(ended.outcome, Outcome::Killed(_)), "{seed}: {ended}");
     }
 }
