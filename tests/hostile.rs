@@ -377,16 +377,18 @@ fn garbage_in_the_call_slot_while_it_is_used_does_no_harm(backend: BackendKind) 
 
 /// Whatever the guest does when its process dies: the host hears of that.
 fn the_death_of_the_process_is_noticed_in_every_state(backend: BackendKind) {
-    for state in ["0", "1", "2", "3", "4"] {
+    // Some are where they stay after a while; at first nobody looks after the process but its own thread.
+    for (state, milliseconds) in
+        ["0", "1", "2", "3", "4"].into_iter().flat_map(|state| [(state, 0), (state, 10)])
+    {
         let unlimited = |config: &mut Config| (config.time_limit, config.pin) = (None, false);
         let mut live = attack("idle", backend).arguments([state]).with(unlimited).start();
         if state != "4" {
             let mut line = String::new();
             BufReader::new(&mut live.output).read_line(&mut line).unwrap();
             assert_eq!(line, "goes on\n");
-            // Some are then where they stay.
-            std::thread::sleep(Duration::from_millis(10));
         }
+        std::thread::sleep(Duration::from_millis(milliseconds));
         // SAFETY: sends a signal to a process that the sandbox has not buried: nobody but us ends it.
         assert_eq!(unsafe { libc::kill(live.pid, libc::SIGKILL) }, 0);
         let ended = live.end(b"");

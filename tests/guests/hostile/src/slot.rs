@@ -176,7 +176,7 @@ pub(crate) fn scribble(seed: u64) {
                 0 => next() % 4,
                 1 => 1 << (next() % 64),
                 2 => STACK.start + next() % 0x8000 / 8 * 8,
-                3 => next() % 4 | (next() % 4) << 32,
+                3 => (next() % 4) | ((next() % 4) << 32),
                 4 => next() % 1_000_000_000,
                 _ => next(),
             };
