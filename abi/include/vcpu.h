@@ -111,7 +111,8 @@ struct vcpu_state_save_area {
 };
 
 /* The page through which guest and machine share a virtual CPU. Both may write at any moment; take
-   `pending` with an atomic exchange. All unused bytes are zero. */
+   `pending` with an atomic exchange. All unused bytes are zero, but for the last 256 of the page, which a
+   backend may use for itself. */
 struct vcpu_page {
     volatile uint32_t state;       /* VCPU_STATE_*, written by the guest. The machine clears it at an upcall. */
     volatile uint32_t saved_state; /* The state at the moment of the last upcall, written by the machine. */
@@ -121,7 +122,7 @@ struct vcpu_page {
     volatile uint64_t entry_sp; /* Stack pointer with which an upcall begins. */
     uint64_t reserved1[4];
     volatile uint64_t pending;  /* Events that came and were not taken yet, a bit a line. */
-    volatile uint32_t doorbell; /* Counts the host's additions to `pending`, wrapping. */
+    volatile uint32_t doorbell; /* Counts the machine's additions to `pending`, wrapping. */
     uint32_t reserved2[13];
     struct vcpu_state_save_area ssa; /* The state save area. */
 } __attribute__((aligned(64)));

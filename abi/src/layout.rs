@@ -6,6 +6,7 @@
 //!  0x0001_2000  gate                 read, execute one page of host-supplied code
 //!  0x0001_4000  trap page            never mapped
 //!  0x0002_0000  information page     read          arguments and environment follow it
+//!  0x0018_0000  a backend's area     as it says    if it has one; no image uses it
 //!  0x0020_0000  RAM                  as the image's segments say, free RAM read and write
 //! ```
 //!

@@ -66,7 +66,8 @@ pub const GENERAL_REGISTER_NAMES: [&str; GENERAL_REGISTERS] =
 /// Bit of [`StateSaveArea::error_code`] that says the backend could know the error code.
 pub const ERROR_CODE_KNOWN: u32 = 1 << 31;
 
-/// The page itself, at [`layout::VCPU_PAGE`](crate::layout::VCPU_PAGE). All unused bytes are zero.
+/// The page itself, at [`layout::VCPU_PAGE`](crate::layout::VCPU_PAGE). All unused bytes are zero, but for the
+/// last 256 of the page, which a backend may use for itself.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub struct VcpuPage {
@@ -82,10 +83,10 @@ pub struct VcpuPage {
     /// Stack pointer with which an upcall begins.
     pub entry_sp: AtomicU64,
     reserved1: [AtomicU64; 4],
-    /// Events that came and were not taken yet, a bit a line. The host sets bits, the guest takes
+    /// Events that came and were not taken yet, a bit a line. The machine sets bits, the guest takes
     /// them with an atomic exchange.
     pub pending: AtomicU64,
-    /// Counts the host's additions to `pending`, wrapping: the word on which a backend can let a waiting
+    /// Counts the machine's additions to `pending`, wrapping: the word on which a backend can let a waiting
     /// vCPU sleep.
     pub doorbell: AtomicU32,
     reserved2: [AtomicU32; 13],

@@ -23,7 +23,7 @@ pub enum BackendKind {
     Auto,
     /// ptrace and segmentation faults: the reference, simple and debuggable.
     Ptrace,
-    /// A filter of system calls, signal handlers in the guest's process, and shared memory: fast.
+    /// A filter of system calls, handlers of signals and timers in the guest's process, and shared memory: fast.
     Seccomp,
 }
 

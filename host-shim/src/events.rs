@@ -7,7 +7,7 @@
 //! ```text
 //!            enter() finds no kick            stop of the guest
 //!  Serving ────────────────────────▶ Running ───────────────────▶ Serving
-//!     ▲                                 a signal makes it stop
+//!     ▲                                 a signal, or its doorbell
 //!     │      sleep() finds no kick
 //!     └──────────── Waiting ◀── Serving
 //!        a futex wake ends it
@@ -15,6 +15,9 @@
 //!
 //! A thread that goes to `Running` or `Waiting` first says so and then looks for kicks; who raises a
 //! line first counts the kick and then looks what the thread does. One of the two sees the other.
+//!
+//! While it is `Running`, a signal makes the guest's process look: it stops for its tracer, or takes the event itself
+//! and nobody stops. One that waits in its own process says so in the call slot, and is woken by the doorbell.
 
 use crate::sys;
 use rustix::io::Errno;
@@ -28,7 +31,8 @@ use vcpu_abi::page::EVENT_LINES;
 
 use crate::process::MachinePages;
 
-/// The signal that interrupts a running guest: a tracer sees it stop, or its own handler runs. It is ignored by default, should nobody trace the process.
+/// The signal that interrupts a running guest: a tracer sees it stop, or its own handler runs. It is ignored by
+/// default, should there be neither.
 const KICK: Signal = Signal::URG;
 
 /// What the vCPU's thread does.

@@ -2,9 +2,8 @@
 //!
 //! RAM is two anonymous files: the image's executable segments lie in one that is sealed against
 //! writing, which all sandboxes of the image share, everything else in one that is sealed against resizing.
-//! The guest writes RAM whenever it runs:
-//! the host keeps no reference into it, copies once by system calls, which cannot fault, and validates
-//! the copy.
+//! The guest writes RAM whenever it runs: the host keeps no reference into it, copies once by system calls,
+//! which cannot fault, and validates the copy.
 
 use crate::image::{Image, Segment};
 use crate::sys::{self, Mapping};

@@ -7,8 +7,8 @@
 //! script closes them: the vCPU page, the text and the RAM.
 //!
 //! For the `ptrace` backend it is traced from its first instruction. For `seccomp` it is not: its script
-//! adds an area for that backend, in which lie at first what the script's system calls point to, and the
-//! handlers of signals.
+//! adds an area for that backend, which holds at first what the script's system calls point to, handlers of
+//! signals, and two timers.
 
 use crate::backend::seccomp::code;
 use crate::backend::seccomp::slot::{AREA_AT, AREA_SIZE, CallSlot, Reply, SLOT_AT, STACK_AT, STACK_SIZE};

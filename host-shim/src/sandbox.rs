@@ -43,7 +43,8 @@ pub struct Config {
     /// Which backend runs it.
     pub backend: BackendKind,
     /// Whether guest and host share the core on which the sandbox is started, for as long as it lives:
-    /// waking another core is what costs most.
+    /// waking another core is what costs most. If not, and there are several, the `seccomp` backend lets guest
+    /// and host look for each other's words for up to 50 µs before they sleep, which takes a core each.
     pub pin: bool,
     /// How its clock passes.
     pub clock: ClockMode,
@@ -372,7 +373,8 @@ impl<'i> Sandbox<'i> {
         Ok(result)
     }
 
-    /// Sees to what only a guest needs that does not end at once.
+    /// Sees to what only a guest needs that does not end at once: it goes first should memory run short, and
+    /// somebody notices when its process ends.
     fn live_on(&mut self) -> Result<(), Error> {
         if !std::mem::replace(&mut self.lives_on, true) {
             process::put_first(self.backend.pid());

@@ -5,8 +5,8 @@
 //! written a *script*, a list of system calls, carries that out, and stops. What the process looks
 //! like is thus decided in [`Script`], and the assembly is the same for every guest.
 //!
-//! The stub uses no stack: the script unmaps it. This is the page of the `ptrace` backend; `seccomp` has its own,
-//! with the same start.
+//! The stub uses no stack: the script unmaps it. This is the page of the `ptrace` backend; `seccomp` has its
+//! own, with the same start.
 
 use crate::filter;
 use crate::sys;

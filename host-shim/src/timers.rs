@@ -1,9 +1,10 @@
 //! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
 //!
 //! Where the guest's process has timers of its own, these have the deadlines, and nobody here wakes up for
-//! them. A sandbox that sets a timer otherwise, finds a stream not ready, waits or has a time limit gets one thread, which
-//! sleeps in `poll` and raises lines. It runs on the same core as the vCPU's thread if that is pinned:
-//! waking another core is what costs most.
+//! them, unless the guest waits in the host. A sandbox that sets a timer otherwise, finds a stream not ready,
+//! waits in the host, has a time limit or lives on gets one thread, which sleeps in `poll`, raises lines, and
+//! says when the process has ended. It runs on the same core as the vCPU's thread if that is pinned: waking
+//! another core is what costs most.
 
 use crate::backend::seccomp::slot::HALF;
 use crate::backend::seccomp::timer::{Alarm, OwnTimer};
@@ -23,7 +24,7 @@ use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
 /// What to wait for.
 #[derive(Debug)]
 struct Wishes {
-    /// Deadline of each line's timer, in ns of the guest's clock.
+    /// Deadline of each line's timer, in ns of the guest's clock, unless the guest's own timers have it.
     timers: [Option<u64>; EVENT_LINES as usize],
     /// The guest's own timers, if it has some: that of the lower half of the lines, and that of the upper.
     own: Option<[Own; 2]>,
@@ -92,7 +93,7 @@ impl Shared {
         }
     }
 
-    /// Gives all deadlines of a half to the guest's own timer, which were taken back. The guest waits meanwhile.
+    /// Gives all deadlines of a half to the guest's own timer; what that had was taken back. The guest waits.
     fn give(&self, half: usize, wishes: &mut Wishes) {
         let Wishes { timers, own: Some(own), .. } = wishes else { return };
         let own = &mut own[half];

@@ -399,6 +399,18 @@ mod telling {
     }
 
     #[test]
+    fn the_book_shows_the_help_as_it_is() {
+        let page = fs::read_to_string(repository().join("docs/src/guide/command-line.md")).unwrap();
+        let commands = ["run", "build", "info", "new", "bench", "doctor"];
+        for command in std::iter::once(&[][..]).chain(commands.iter().map(std::slice::from_ref)) {
+            let run = run(vcpu(command.iter().chain([&"--help"])).env("COLUMNS", "100"));
+            let lines: Vec<_> = run.output.lines().map(str::trim_end).collect();
+            let text = format!("```text\n{}\n```\n", lines.join("\n"));
+            assert!(page.contains(&text), "docs/src/guide/command-line.md does not have this:\n{text}");
+        }
+    }
+
+    #[test]
     fn the_version_is_told() {
         let run = run(&mut vcpu(["--version"]));
         assert_eq!((run.status, run.output), (0, format!("vcpu {}\n", env!("CARGO_PKG_VERSION"))));

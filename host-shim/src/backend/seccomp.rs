@@ -7,10 +7,12 @@
 //! | anything not permitted | a signal of the kernel's own: the handler performs the upcall | nothing |
 //! | the same while it takes no exceptions | the handler publishes that | exception |
 //! | is kicked | `SIGURG`: the handler performs the upcall, or leaves the event pending | nothing |
-//! | has a deadline come | `SIGALRM`: the handler raises the line; then as above | nothing |
-//! | waits without a deadline | the gate sleeps on the doorbell, and whoever raises a line wakes it | nothing |
+//! | has a deadline come | `SIGALRM` or `SIGVTALRM`: the handler raises all lines that are due and sets the timer anew; then as above | nothing |
+//! | waits without a deadline, by the gate | the gate looks, then sleeps on the doorbell, and whoever raises a line wakes it | nothing |
+//! | waits in another way, or in virtual time | as any call | call |
 //!
-//! `code` is what runs in that process, `slot` the memory through which both speak. A guest that does not
+//! `code` is what runs in that process, `slot` the memory through which both speak, `timer` that process's timers,
+//! of which lines 0 to 31 have one and the others another. A guest that does not
 //! answer costs its host nothing but a deadline: nothing here waits for one without end, but for its next
 //! request, which the time limit ends.
 
@@ -48,8 +50,8 @@ const PATIENCE: u64 = 500_000_000;
 /// worst twice the time is spent that sleeping would have cost.
 const SPIN_TIME: Duration = Duration::from_micros(50);
 
-/// How many requests a guest makes, and how many ns it takes at most to the next, until it counts as one
-/// that lives on. What ends before that costs less.
+/// A guest counts as one that lives on after so many requests, or so many ns without one. What ends before that
+/// costs less.
 const TRIAL: u32 = 16;
 const TRIAL_TIME: u64 = 2_000_000;
 
@@ -104,7 +106,8 @@ enum Waited {
 /// How long to spin, which depends on whether it would have paid the last time.
 ///
 /// The host spins after an answer if the last request came soon after the answer before it. The guest spins
-/// if its last call was answered soon. Where both share a core nobody ever spins.
+/// if its last call was answered soon. Where both are kept on one core nobody ever spins; where they meet on one,
+/// who notices does not.
 #[derive(Debug)]
 struct Budget {
     /// Most looks at a word; 0 where spinning cannot pay.
@@ -167,7 +170,7 @@ fn counter() -> u64 {
 
 impl Seccomp {
     /// Takes over a process that has just been started, and points it at `entry`. `spins` says whether
-    /// guest and host may run at the same time; who looks must be able to tell on which processor it is.
+    /// guest and host may run at the same time. Both must be able to tell on which processor they are, or nobody spins.
     pub(crate) fn new(
         process: Process,
         pages: Arc<MachinePages>,

@@ -8,11 +8,12 @@
 //!                └─ exception, event, timer: registers to the state save area, frame := entry vector
 //! ```
 //!
-//! A call that waits without a deadline does not get to the host: whoever raises a line wakes the guest.
+//! A call of the gate that waits without a deadline does not get to the host: whoever raises a line wakes the guest.
 //! Nor do the guest's timers: its process has two, one for either half of the lines, which the handler sets to
-//! the next deadline of a table that the host writes. (To set one can cost as much as a signal; so the
-//! kernel's and the program's deadlines do not wait for each other.) If it fires a little early, because Linux's clock is ahead of the counter that is the
-//! guest's, it is set again, for the time that is left.
+//! the next deadline of a [table](super::timer) that the host writes. There are two because to set one can cost as
+//! much as a signal: it may set the processor's own. So the kernel's alarm, which is line 63, and the program's
+//! deadlines do not wait for each other. If one fires a little early, because Linux's clock is ahead of the counter
+//! that is the guest's, it is set again, for the time that is left.
 //!
 //! The gate uses no stack. The handler runs on a stack of its own with all signals blocked, so nothing
 //! interrupts it, and what it does to the frame becomes true when it returns. It uses general registers
@@ -139,7 +140,7 @@ global_asm!(
     "jnz 18f",
     "mov rax, [{value}]",
     "jmp r9",
-    // The host wants something before the guest goes on. First, its timer set to what the host's page says.
+    // The host wants something before the guest goes on. First, timers set to what the slot says.
     "18:",
     ".irp half, 0, 1",
     "test eax, {answer_arm} << \\half",

@@ -107,11 +107,11 @@ pub(crate) struct Reply {
     pub(crate) has_bases: AtomicU32,
     /// With which segment bases it goes on from a stop.
     pub(crate) bases: [AtomicU64; 2],
-    /// Whether time passes by itself. Then the guest waits without the host, and has a timer of its own.
+    /// Whether time passes by itself. Then the guest waits without the host, and has timers of its own.
     pub(crate) real_time: AtomicU32,
     /// Nanoseconds a tick of the counter, times two to the power of 32.
     pub(crate) tick: AtomicU64,
-    /// How often a guest that waits looks at most.
+    /// How often a guest that waits looks at most; 0 if nobody spins.
     pub(crate) spin_most: AtomicU32,
     /// A wait of at most so many ticks of the counter makes it look so often the next time, a longer one
     /// makes it look seldom.
@@ -220,6 +220,8 @@ pub(crate) fn timer(half: usize) -> u64 {
 
 const _: () = {
     assert!(SLOT_AT >= VCPU_PAGE + size_of::<VcpuPage>() as u64);
+    // That many are a backend's, as the interface says.
+    assert!(size_of::<CallSlot>() <= 256);
     assert!(AREA_AT >= INFO_PAGE + INFO_SIZE_MAX && AREA_AT + AREA_SIZE <= RAM_BASE);
     assert!(size_of::<Reply>() <= PAGE_SIZE as usize);
 };

@@ -35,7 +35,7 @@ Exit status:
     101  the guest panicked
     123  the guest faulted: an exception that it did not handle
     124  the guest ran into its --time-limit
-    125  vcpu itself failed: wrong usage, an app that cannot be built, no right to use ptrace
+    125  vcpu itself failed: wrong usage, an app that cannot be built, no backend that works here
     126  the image cannot be run: missing, damaged, of another interface version, too large"
     };
 }
