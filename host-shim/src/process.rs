@@ -346,7 +346,9 @@ pub(crate) fn start_alone(
     reply.host_waits.0.store(1, SeqCst);
     while slot.request.load(SeqCst) == 0 {
         let patience = sys::timespec(START_LOOK);
-        if futex::wait(&slot.request, futex::Flags::empty(), 0, Some(&patience)) == Err(Errno::TIMEDOUT)
+        // A host that gets signals all the time looks after each.
+        let waited = futex::wait(&slot.request, futex::Flags::empty(), 0, Some(&patience));
+        if matches!(waited, Err(Errno::TIMEDOUT | Errno::INTR))
             && let Some(status) =
                 process.end().map_err(|error| Error::system("wait for the guest's process", error))?
         {
