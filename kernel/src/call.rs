@@ -1,8 +1,9 @@
 //! vCPU calls, one function each. What they mean is said in [`vcpu_abi::call`].
 
+use core::arch::asm;
 use core::ops::Range;
 use vcpu_abi::call::{Access, Call, Error, NEVER};
-use vcpu_abi::layout::GATE;
+use vcpu_abi::layout::{GATE, TRAP_INSTRUCTION};
 
 type Gate = extern "C" fn(u32, u64, u64, u64, u64) -> i64;
 
@@ -19,6 +20,38 @@ pub unsafe fn raw(number: u32, a: u64, b: u64, c: u64, d: u64) -> i64 {
     // SAFETY: the machine put a function of this type at this address.
     let gate: Gate = unsafe { core::mem::transmute(GATE) };
     gate(number, a, b, c, d)
+}
+
+/// As [`raw`], by the one instruction with which a store to the trap page is a call.
+///
+/// # Safety
+///
+/// As for [`raw`].
+#[inline(always)]
+pub unsafe fn raw_by_trap(number: u32, a: u64, b: u64, c: u64, d: u64) -> i64 {
+    let answer;
+    // SAFETY: the machine takes the instruction for a call, which changes nothing but rax and what the
+    // caller answers for.
+    unsafe {
+        asm!(
+            ".byte {}, {}, {}, {}, {}, {}, {}",
+            const TRAP_INSTRUCTION[0],
+            const TRAP_INSTRUCTION[1],
+            const TRAP_INSTRUCTION[2],
+            const TRAP_INSTRUCTION[3],
+            const TRAP_INSTRUCTION[4],
+            const TRAP_INSTRUCTION[5],
+            const TRAP_INSTRUCTION[6],
+            in("edi") number,
+            in("rsi") a,
+            in("rdx") b,
+            in("rcx") c,
+            in("r8") d,
+            lateout("rax") answer,
+            options(nostack, preserves_flags),
+        );
+    }
+    answer
 }
 
 #[inline(always)]

@@ -1,9 +1,7 @@
 //! Timers and deadlines.
 
-use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libvcpu::abi::call::{Call, Error, NEVER};
-use libvcpu::abi::layout::TRAP_PAGE;
 use libvcpu::abi::page::EVENT_LINES;
 use libvcpu::prelude::*;
 use libvcpu::time::{Duration, Instant, set_timer, sleep};
@@ -160,20 +158,8 @@ pub(crate) fn trap_wait() {
     for round in 1..=20 {
         event::disable();
         set_timer(LINE, after(1));
-        let result: i64;
-        // SAFETY: a call by the one instruction with which the trap page is one, with the registers it uses.
-        unsafe {
-            asm!(
-                "mov dword ptr [{trap}], edi",
-                trap = const TRAP_PAGE,
-                lateout("rax") result,
-                in("rdi") Call::Wait as u64,
-                in("rsi") NEVER,
-                in("rdx") 0,
-                in("rcx") 0,
-                in("r8") 0,
-            );
-        }
+        // SAFETY: the call writes no memory of the program's.
+        let result = unsafe { call::raw_by_trap(Call::Wait as u32, NEVER, 0, 0, 0) };
         assert_eq!((result, counted(LINE)), (0, round));
     }
     println!("woken 20 times");
