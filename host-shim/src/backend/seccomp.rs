@@ -26,11 +26,11 @@ use crate::memory::GuestMemory;
 use crate::process::{self, MachinePages, Process};
 use crate::registers::{GeneralFrame, Registers};
 use crate::upcall::{Delivery, Interruption};
-use crate::{Error, sys};
+use crate::{Error, clock, sys};
 use rustix::io::Errno;
 use rustix::thread::futex;
 use slot::{Answer, CPU_MASK, DOUBLE_FAULT, GATE_CALL, PROTECTED, SPIN_SHIFT, STOPPED, TRAP_CALL, TRAP_FLAG};
-use std::arch::x86_64::{__cpuid, _rdtsc};
+use std::arch::x86_64::__cpuid;
 use std::hint;
 use std::io;
 use std::num::NonZeroU32;
@@ -130,7 +130,7 @@ impl Budget {
     /// A request was seen. Who slept for it may have been woken late.
     fn seen(&mut self) {
         if self.most != 0 {
-            self.began = counter();
+            self.began = clock::counter();
             let soon = self.began.saturating_sub(self.answered) <= self.pays();
             self.now = if soon { self.most } else { self.most >> SPIN_SHIFT };
         }
@@ -142,15 +142,18 @@ impl Budget {
     }
 }
 
-/// Looks and ticks in [`SPIN_TIME`]; measured once.
+/// Looks and ticks in [`SPIN_TIME`], or none where nobody can tell on which processor it is; measured once.
 fn calibrate() -> (u32, u64) {
     static RESULT: OnceLock<(u32, u64)> = OnceLock::new();
     const LOOKS: u32 = 500;
     *RESULT.get_or_init(|| {
-        let (begin, counter) = (Instant::now(), counter());
+        if !knows_its_processor() {
+            return (0, 0);
+        }
+        let (begin, counter) = (Instant::now(), clock::counter());
         (0..LOOKS).for_each(|_| hint::spin_loop());
         let time = begin.elapsed().as_nanos().max(1) as u64;
-        let ticks = self::counter().saturating_sub(counter);
+        let ticks = clock::counter().saturating_sub(counter);
         let wanted = SPIN_TIME.as_nanos() as u64;
         let looks = (wanted * u64::from(LOOKS) / time).clamp(1, 1_000_000);
         (looks as u32, ticks * wanted / time)
@@ -163,14 +166,10 @@ fn knows_its_processor() -> bool {
     __cpuid(0x8000_0000).eax >= FEATURES && __cpuid(FEATURES).edx & 1 << 27 != 0
 }
 
-fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction.
-    unsafe { _rdtsc() }
-}
-
 impl Seccomp {
     /// Takes over a process that has just been started, and points it at `entry`. `spins` says whether
-    /// guest and host may run at the same time. Both must be able to tell on which processor they are, or nobody spins.
+    /// guest and host may run at the same time. Both must be able to tell on which processor they are, or
+    /// nobody spins.
     pub(crate) fn new(
         process: Process,
         pages: Arc<MachinePages>,
@@ -182,7 +181,7 @@ impl Seccomp {
         pages.slot().special.kind.store(0, Relaxed);
         let frame = pages.on_stack::<Frame>(pages.slot().registers.load(Relaxed));
         let frame = frame.map(<*mut Frame>::cast).ok_or(Error::Unresponsive)?;
-        let budget = Budget::new(spins && knows_its_processor());
+        let budget = Budget::new(spins);
         pages.reply().spin.store(budget.most, Relaxed);
         pages.reply().spin_most.store(budget.most, Relaxed);
         pages.reply().spin_pays.store(budget.pays().try_into().unwrap_or(u32::MAX), Relaxed);
@@ -217,7 +216,7 @@ impl Seccomp {
         }
         reply.flags.store(answer.bits(), Relaxed);
         if self.budget.most != 0 {
-            self.budget.answered = counter();
+            self.budget.answered = clock::counter();
             let quick = self.budget.answered.saturating_sub(self.budget.began) < self.budget.ticks;
             let spin = if quick { self.budget.most } else { 0 };
             // Seldom changes, and the guest reads it.

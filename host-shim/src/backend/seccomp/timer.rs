@@ -1,10 +1,11 @@
 //! The timers of the guest's own process, one for either half of the lines: deadlines pass without the host.
 //!
 //! The host writes a timer's deadlines into its page, the earliest first, and the guest's side sets the timer
-//! to the first of them before it takes its answer. When it fires, the handler of its signal raises the lines of
-//! all deadlines that have come and sets the timer to the next one. Host and handler may go for the same deadline at the same time, so there
-//! is one word, `armed`, that says which is next: the handler steps on by compare and exchange, the host takes
-//! the rest. Each table has a number of its own in that word, so nobody steps on in another one.
+//! to the first of them before it takes its answer. When it fires, the handler of its signal raises the
+//! lines of all deadlines that have come and sets the timer to the next one. Host and handler may go for the
+//! same deadline at the same time, so there is one word, `armed`, that says which is next: the handler steps
+//! on by compare and exchange, the host takes the rest. Each table has a number of its own in that word, so
+//! nobody steps on in another one.
 
 use super::slot::{Alarms, CallSlot, Deadline};
 use crate::clock::Clock;
