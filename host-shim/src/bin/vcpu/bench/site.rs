@@ -4,9 +4,10 @@ use super::place;
 use super::progress::Progress;
 use super::record::Versions;
 use crate::status::Failure;
+use rustix::fs::MemfdFlags;
+use rustix::thread::sched_getcpu;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vcpu_abi::INTERFACE_VERSION;
@@ -97,13 +98,8 @@ pub(super) fn cannot(what: &str, error: io::Error) -> Failure {
 
 /// An empty file in memory, for bytes that no disk shall slow down.
 pub(super) fn memory_file() -> Result<File, Failure> {
-    // SAFETY: the name is a C string.
-    let fd = unsafe { libc::memfd_create(c"vcpu-bench".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(cannot("create a file in memory", io::Error::last_os_error()));
-    }
-    // SAFETY: the call succeeded, so this is a new descriptor that nobody else has.
-    Ok(unsafe { File::from_raw_fd(fd) })
+    let file = rustix::fs::memfd_create("vcpu-bench", MemfdFlags::CLOEXEC);
+    file.map(File::from).map_err(|error| cannot("create a file in memory", error.into()))
 }
 
 /// What a guest has written.
@@ -118,14 +114,7 @@ pub(super) fn text(file: &mut File) -> Result<String, Failure> {
 /// Keeps this thread, and every process that it starts, on the core that it is on: waking another core
 /// costs more than most of what is measured here, and varies.
 fn pin() -> Result<(), Failure> {
-    // SAFETY: an all-zero set is a valid empty one, the core's number is in its range, and it is valid for
-    // the call.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(libc::sched_getcpu().max(0) as usize, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if result == 0 { Ok(()) } else { Err(cannot("stay on one core", io::Error::last_os_error())) }
+    place::stay(None, sched_getcpu()).map_err(|error| cannot("stay on one core", error))
 }
 
 /// The versions of this program, and of these images and of the compiler that made them.
