@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use vcpu_abi::layout::{GATE, INFO_PAGE, PAGE_SIZE, RAM_BASE, TRAP_PAGE, VCPU_PAGE};
 use vcpu_host::backend::Pace;
-use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Config, Image, Machine, Outcome, Streams};
 use vcpu_tests::{BackendKind, Ended, Guest, again, image, on_every_backend, proc};
 
 fn attack(name: &str, backend: BackendKind) -> Guest {
@@ -175,7 +175,7 @@ fn damaged_debug_information_does_no_harm(backend: BackendKind) {
         let damaged = Image::open(&path).expect("nothing that is needed to run it is damaged");
         let arguments = ["guest-reports", "inlined"].map(|argument| argument.as_bytes().to_vec()).to_vec();
         let config = Config { arguments, backend, ..Config::default() };
-        let outcome = Sandbox::start(&damaged, config).unwrap().run().unwrap();
+        let outcome = Machine::start(&damaged, config).unwrap().run().unwrap();
         let Outcome::Faulted(report) = &outcome else { panic!("{round}: {outcome:?}") };
         assert!(
             report.to_string().chars().all(|shown| "\n\t".contains(shown) || !shown.is_control()),

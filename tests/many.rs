@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_host::{Config, Image, Machine, Outcome};
 use vcpu_tests::{BackendKind, again, image, on_every_backend, proc};
 
 /// Sandboxes that are alive at the same time. `vcpu bench memory` does it with a thousand.
@@ -26,7 +26,7 @@ fn a_hundred_sandboxes_are_alive_at_once_and_all_answer(backend: BackendKind) {
         let run = |number| {
             let tell = tell.clone();
             scope.spawn(move || {
-                let mut sandbox = Sandbox::start(image, config(number, backend)).unwrap();
+                let mut sandbox = Machine::start(image, config(number, backend)).unwrap();
                 tell.send((sandbox.pid(), sandbox.event_lines())).unwrap();
                 drop(tell);
                 sandbox.run().unwrap()
@@ -59,7 +59,7 @@ fn too_few_files_are_one_sentence_and_cost_nothing(backend: BackendKind) {
         return;
     }
     let image = Image::open(image("measure")).unwrap();
-    let start = |number| Sandbox::start(&image, config(number, backend));
+    let start = |number| Machine::start(&image, config(number, backend));
     drop(start(0).unwrap());
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid for both calls.

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 use vcpu_abi::layout::{GATE, INFO_PAGE, INFO_SIZE_MAX, PAGE_SIZE, RAM_BASE, VCPU_PAGE};
 use vcpu_host::backend::Pace;
-use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_host::{Config, Image, Machine, Outcome};
 use vcpu_tests::{BackendKind, Guest, Live, again, image, on_every_backend, proc};
 
 /// The line at which the guests of these tests stop.
@@ -424,7 +424,7 @@ fn a_guest_runs_for_a_user_without_privileges(backend: BackendKind) {
         assert_ne!(libc::geteuid(), 0);
     }
     let config = Config { backend, ..Config::default() };
-    let mut sandbox = Sandbox::start(&image, config).unwrap();
+    let mut sandbox = Machine::start(&image, config).unwrap();
     assert_ne!(proc::status(sandbox.pid(), "Uid").unwrap().split_ascii_whitespace().next(), Some("0"));
     assert!(matches!(sandbox.run(), Ok(Outcome::Exited(0))));
 }

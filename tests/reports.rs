@@ -9,7 +9,7 @@ use object::{Object, ObjectSection};
 use std::fs::{self, File};
 use std::io::Write;
 use vcpu_abi::layout::RAM_BASE;
-use vcpu_host::{Config, FILE_SIZE_MAX, Image, Outcome, Report, Sandbox};
+use vcpu_host::{Config, FILE_SIZE_MAX, Image, Machine, Outcome, Report};
 use vcpu_tests::{BackendKind, again, image, on_every_backend, proc};
 
 /// Most memory that a report may take: what is read of a file, and a little.
@@ -58,7 +58,7 @@ fn explode(test: &str, backend: BackendKind, make: fn() -> Sections, sparse: u64
     let bomb = Image::open(file.path()).expect("nothing that is needed to run it is changed");
     // Deep in its stack, so there are as many frames as can be.
     let arguments = ["faults", "stack-overflow"].map(|argument| argument.as_bytes().to_vec()).to_vec();
-    let mut sandbox = Sandbox::start(&bomb, Config { arguments, backend, ..Config::default() }).unwrap();
+    let mut sandbox = Machine::start(&bomb, Config { arguments, backend, ..Config::default() }).unwrap();
     // The peak is from now on.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let this = std::process::id() as i32;

@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* The version of this contract. A host runs an image only if it was built for exactly this version. */
-#define VCPU_INTERFACE_VERSION 1
+#define VCPU_INTERFACE_VERSION 2
 
 /* ---- Address space ---------------------------------------------------------------------------- */
 
@@ -174,6 +174,27 @@ struct vcpu_page {
 #define VCPU_CALL_PROTECT UINT32_C(8)
 /* Answers the clock in ns; for machines whose information page has no VCPU_FEATURE_TSC_CLOCK. */
 #define VCPU_CALL_CLOCK UINT32_C(9)
+/* (device, register). Answers what a register (VCPU_DEVICE_*) of a device holds. VCPU_ERROR_BAD_ARGUMENT if
+   there is no such device, or nothing to be read there. */
+#define VCPU_CALL_DEVICE_READ UINT32_C(10)
+/* (device, register, value). Writes a register of a device. VCPU_ERROR_BAD_ARGUMENT as for reading. */
+#define VCPU_CALL_DEVICE_WRITE UINT32_C(11)
+/* (device, queue). Tells a device that there are new buffers in a queue. It may have used them when this
+   answers 0; if it uses some later, it raises its line, vcpu_device_line(device). */
+#define VCPU_CALL_DEVICE_NOTIFY UINT32_C(12)
+/* (reply address, reply length, mailbox address, mailbox length). Gives the reply to the last request of the
+   host's (none the first time), and waits for the next, which the host writes to the mailbox; no event comes
+   meanwhile. Answers the request's length; if that is more than the mailbox's, nothing was written, and the
+   guest calls again with a larger mailbox and without a reply. VCPU_ERROR_DENIED where nobody makes
+   requests. */
+#define VCPU_CALL_SERVE UINT32_C(13)
+/* (request address, request length, reply address, reply room). Calls a function of the host's and answers
+   the reply's length. If that is more than the room, nothing was written, and VCPU_CALL_HOST_REPLY fetches
+   it. VCPU_ERROR_DENIED where the host has no functions. */
+#define VCPU_CALL_HOST_CALL UINT32_C(14)
+/* (address, length). Writes the last reply that VCPU_CALL_HOST_CALL had no room for, and answers its length.
+   VCPU_ERROR_BAD_ARGUMENT if there is none, or it does not fit. */
+#define VCPU_CALL_HOST_REPLY UINT32_C(15)
 
 /* A deadline that never comes. */
 #define VCPU_NEVER UINT64_MAX
@@ -208,6 +229,69 @@ static inline int64_t vcpu_call(uint32_t number, uint64_t a, uint64_t b, uint64_
     return ((vcpu_gate)VCPU_GATE)(number, a, b, c, d);
 }
 
+/* ---- Devices ---------------------------------------------------------------------------------- */
+
+/* A device is a virtio device (OASIS virtio 1.2) behind calls. Queues (split, VIRTIO_F_VERSION_1) and buffers
+   lie in RAM, by guest addresses, outside the image's text. Devices are numbered from 0 in the order of the
+   names in vcpu_info_page.devices. */
+
+/* Most devices that a guest can have. */
+#define VCPU_DEVICES_MAX UINT32_C(16)
+
+/* The event line of device 0; those of the others lie below it, in their order. */
+#define VCPU_FIRST_DEVICE_LINE UINT32_C(62)
+
+/* Most entries of a queue. */
+#define VCPU_QUEUE_SIZE_MAX UINT32_C(256)
+
+/* The event line that a device raises when it has used buffers, or when its configuration or its status has
+   changed. */
+static inline uint32_t vcpu_device_line(uint32_t device)
+{
+    return VCPU_FIRST_DEVICE_LINE - device;
+}
+
+/* Registers of a device. All hold 64 bits, of which the uppermost is 0. */
+#define VCPU_DEVICE_KIND UINT64_C(0)              /* Read: the virtio device type, VCPU_KIND_*. */
+#define VCPU_DEVICE_FEATURES UINT64_C(1)          /* Read: the features that the device offers. */
+#define VCPU_DEVICE_DRIVER_FEATURES UINT64_C(2)   /* Write: those that the driver takes. */
+#define VCPU_DEVICE_STATUS UINT64_C(3)            /* Read, write: the device status; 0 resets. */
+#define VCPU_DEVICE_QUEUE_SELECT UINT64_C(4)      /* Write: the queue that those below are about. */
+#define VCPU_DEVICE_QUEUE_SIZE_MAX UINT64_C(5)    /* Read: most entries; 0 if there is no such queue. */
+#define VCPU_DEVICE_QUEUE_SIZE UINT64_C(6)        /* Write: entries, a power of two. */
+#define VCPU_DEVICE_QUEUE_DESCRIPTORS UINT64_C(7) /* Write: address of the descriptor table. */
+#define VCPU_DEVICE_QUEUE_DRIVER UINT64_C(8)      /* Write: address of the driver area. */
+#define VCPU_DEVICE_QUEUE_DEVICE UINT64_C(9)      /* Write: address of the device area. */
+#define VCPU_DEVICE_QUEUE_READY UINT64_C(10)      /* Read, write: 1 when it is in use. */
+#define VCPU_DEVICE_CONFIG_GENERATION UINT64_C(11) /* Read: counts changes of the configuration. */
+
+/* The number of the register that holds the first four bytes of a device's configuration; the others follow,
+   one number a byte, four bytes each time it is read, little-endian, zero behind the end. Read only. */
+#define VCPU_CONFIG UINT64_C(0x100)
+
+/* Most bytes of a device's configuration. */
+#define VCPU_CONFIG_SIZE_MAX UINT64_C(0x100)
+
+/* What a device is, by its virtio device type. */
+#define VCPU_KIND_BLOCK UINT32_C(2)
+#define VCPU_KIND_CONSOLE UINT32_C(3)
+#define VCPU_KIND_ENTROPY UINT32_C(4)
+#define VCPU_KIND_FILE_SYSTEM UINT32_C(26)
+
+/* ---- Functions -------------------------------------------------------------------------------- */
+
+/* A request is a function's name and its argument, as postcard 1.x encodes a string and then a value. A reply
+   is one byte, VCPU_REPLY_*, and behind it the result, or in all other cases a sentence in UTF-8. */
+
+/* Most bytes of a request or a reply. */
+#define VCPU_MESSAGE_MAX UINT64_C(0x1000000)
+
+/* How a call of a function ended. */
+#define VCPU_REPLY_DONE 0             /* With a result. */
+#define VCPU_REPLY_NO_SUCH_FUNCTION 1 /* There is no function of this name. */
+#define VCPU_REPLY_BAD_ARGUMENT 2     /* The argument is not what the function takes. */
+#define VCPU_REPLY_FAILED 3           /* The function could not do it. */
+
 /* ---- Information page ------------------------------------------------------------------------- */
 
 /* What the machine offers (vcpu_info_page.features). */
@@ -238,6 +322,7 @@ struct vcpu_info_page {
     uint64_t wall_clock_base;           /* ns since 1970 (UTC) when the monotonic clock stood at zero. */
     struct vcpu_string_list arguments;  /* The program's arguments, its own name first. */
     struct vcpu_string_list environment; /* Strings of the form NAME=value. */
+    struct vcpu_string_list devices;    /* Names of the devices, in the order of their numbers. */
 };
 
 /* ---- The image's note ------------------------------------------------------------------------- */
@@ -247,6 +332,11 @@ struct vcpu_info_page {
 #define VCPU_NOTE_SECTION ".note.vcpu"
 #define VCPU_NOTE_NAME "libvcpu"
 #define VCPU_NOTE_TYPE 1
+
+/* Types of notes that say what the image wants (a line of text, like `dir media:ro`), and that name a
+   function that it exports. Their description is that text. There may be many of each. */
+#define VCPU_NOTE_WANT 2
+#define VCPU_NOTE_EXPORT 3
 
 /* How the image was built (vcpu_note.flags): for the custom target. */
 #define VCPU_BUILD_CUSTOM_TARGET UINT32_C(1)

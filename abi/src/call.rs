@@ -48,11 +48,32 @@ pub enum Call {
     /// No arguments. Answers the clock in ns; for machines whose information page has no
     /// [`Features::TSC_CLOCK`](crate::info::Features::TSC_CLOCK).
     Clock = 9,
+    /// (device, register). Answers what a [register](crate::device::Register) of a device holds.
+    /// [`Error::BadArgument`] if there is no such device, or nothing to be read there.
+    DeviceRead = 10,
+    /// (device, register, value). Writes a register of a device. [`Error::BadArgument`] as for reading.
+    DeviceWrite = 11,
+    /// (device, queue). Tells a device that there are new buffers in a queue. It may have used them when this
+    /// answers 0; if it uses some later, it raises its [line](crate::device::line).
+    DeviceNotify = 12,
+    /// (reply address, reply length, mailbox address, mailbox length). Gives the reply to the last request of
+    /// the host's (none the first time), and waits for the next, which the host writes to the mailbox; no
+    /// event comes meanwhile. Answers the request's length; if that is more than the mailbox's, nothing was
+    /// written, and the guest calls again with a larger mailbox and without a reply.
+    /// [`Error::Denied`] where nobody makes requests. See [`exchange`](crate::exchange).
+    Serve = 13,
+    /// (request address, request length, reply address, reply room). Calls a function of the host's and
+    /// answers the reply's length. If that is more than the room, nothing was written, and
+    /// [`Call::HostReply`] fetches it. [`Error::Denied`] where the host has no functions.
+    HostCall = 14,
+    /// (address, length). Writes the last reply that [`Call::HostCall`] had no room for, and answers its
+    /// length. [`Error::BadArgument`] if there is none, or it does not fit.
+    HostReply = 15,
 }
 
 impl Call {
     /// All calls.
-    pub const ALL: [Call; 10] = [
+    pub const ALL: [Call; 16] = [
         Call::Null,
         Call::Exit,
         Call::Panic,
@@ -63,6 +84,12 @@ impl Call {
         Call::TimerSet,
         Call::Protect,
         Call::Clock,
+        Call::DeviceRead,
+        Call::DeviceWrite,
+        Call::DeviceNotify,
+        Call::Serve,
+        Call::HostCall,
+        Call::HostReply,
     ];
 
     /// The call with this number, or `None` if there is none.

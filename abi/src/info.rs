@@ -62,6 +62,8 @@ pub struct InfoPage {
     pub arguments: StringList,
     /// The program's environment, strings of the form `NAME=value`.
     pub environment: StringList,
+    /// Names of the devices, in the order of their numbers: those under which they were granted.
+    pub devices: StringList,
 }
 
 const _: () = {
@@ -72,5 +74,6 @@ const _: () = {
     assert!(offset_of!(InfoPage, wall_clock_base) == 0x28);
     assert!(offset_of!(InfoPage, arguments) == 0x30);
     assert!(offset_of!(InfoPage, environment) == 0x38);
-    assert!(size_of::<InfoPage>() == 0x40);
+    assert!(offset_of!(InfoPage, devices) == 0x40);
+    assert!(size_of::<InfoPage>() == 0x48);
 };

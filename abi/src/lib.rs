@@ -10,6 +10,8 @@
 //! | [`page`] | the vCPU page: state indicator, events, entry vector, state save area |
 //! | [`cause`] | why an upcall happened |
 //! | [`call`] | numbers, arguments and errors of vCPU calls |
+//! | [`device`] | devices: registers, kinds, event lines |
+//! | [`exchange`] | functions that guest and host call of each other |
 //! | [`info`] | the read-only information page: memory, clock, arguments, environment |
 //! | [`note`] | the ELF note by which an image says what it was built for |
 //!
@@ -20,6 +22,8 @@
 
 pub mod call;
 pub mod cause;
+pub mod device;
+pub mod exchange;
 pub mod info;
 pub mod layout;
 pub mod note;
@@ -27,4 +31,4 @@ pub mod page;
 
 /// The version of this contract. A host runs an image only if it was built for exactly this version;
 /// the number changes with every change that an existing image or host would notice.
-pub const INTERFACE_VERSION: u32 = 1;
+pub const INTERFACE_VERSION: u32 = 2;

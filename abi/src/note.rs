@@ -1,4 +1,5 @@
-//! The ELF note by which an image says which interface it was built for and how much memory it wants.
+//! The ELF notes by which an image says which interface it was built for, how much memory and what else it
+//! wants, and which functions it exports.
 
 use bitflags::bitflags;
 use core::mem::size_of;
@@ -6,8 +7,15 @@ use core::mem::size_of;
 /// Owner name of the note, with its terminating zero.
 pub const NOTE_NAME: [u8; 8] = *b"libvcpu\0";
 
-/// Type of the note.
+/// Type of the note that says what the image was built for. There is one.
 pub const NOTE_TYPE: u32 = 1;
+
+/// Type of a note that says what the image wants: a line of text in the form of `vcpu run`'s grants, like
+/// `dir media:ro`, `block disk`, `entropy` or `function log`. There may be many.
+pub const NOTE_WANT: u32 = 2;
+
+/// Type of a note that names a function that the image exports. There may be many.
+pub const NOTE_EXPORT: u32 = 3;
 
 /// The section in which the note lies.
 pub const NOTE_SECTION: &str = ".note.vcpu";

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use vcpu_abi::call::{self, Access, Call, Error};
 use vcpu_abi::cause::Cause;
+use vcpu_abi::device::{self, Kind, Register};
+use vcpu_abi::exchange::{self, ReplyStatus};
 use vcpu_abi::info::{ClockParameters, Features, InfoPage, StringList};
 use vcpu_abi::note::{self, BuildFlags, Note, Requirements};
 use vcpu_abi::page::{self, State, StateSaveArea, Sticky, VcpuPage};
@@ -19,10 +21,12 @@ use vcpu_abi::{INTERFACE_VERSION, layout};
 const HEADER: &str = include_str!("../include/vcpu.h");
 
 /// The crate's modules, to find public constants that nobody asserts.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     include_str!("../src/lib.rs"),
     include_str!("../src/call.rs"),
     include_str!("../src/cause.rs"),
+    include_str!("../src/device.rs"),
+    include_str!("../src/exchange.rs"),
     include_str!("../src/info.rs"),
     include_str!("../src/layout.rs"),
     include_str!("../src/note.rs"),
@@ -151,6 +155,22 @@ fn constants(to: &mut Assertions) {
         to.number(&format!("ACCESS_{name}"), flag.bits());
     }
 
+    to.number("DEVICES_MAX", device::DEVICES_MAX);
+    to.number("FIRST_DEVICE_LINE", device::FIRST_DEVICE_LINE);
+    to.number("QUEUE_SIZE_MAX", device::QUEUE_SIZE_MAX);
+    to.number("CONFIG", device::CONFIG);
+    to.number("CONFIG_SIZE_MAX", device::CONFIG_SIZE_MAX);
+    for register in Register::ALL {
+        to.number(&format!("DEVICE_{}", upper_case(register)), register as u32);
+    }
+    for kind in Kind::ALL {
+        to.number(&format!("KIND_{}", upper_case(kind)), kind as u32);
+    }
+    to.number("MESSAGE_MAX", exchange::MESSAGE_MAX);
+    for status in ReplyStatus::ALL {
+        to.number(&format!("REPLY_{}", upper_case(status)), status as u8);
+    }
+
     for (name, flag) in Features::all().iter_names() {
         to.number(&format!("FEATURE_{name}"), flag.bits());
     }
@@ -159,6 +179,8 @@ fn constants(to: &mut Assertions) {
     let name = note::NOTE_NAME.strip_suffix(&[0]).expect("the name ends with a zero byte, as C's do");
     to.bytes("NOTE_NAME", name);
     to.number("NOTE_TYPE", note::NOTE_TYPE);
+    to.number("NOTE_WANT", note::NOTE_WANT);
+    to.number("NOTE_EXPORT", note::NOTE_EXPORT);
     for (name, flag) in BuildFlags::all().iter_names() {
         to.number(&format!("BUILD_{name}"), flag.bits());
     }
@@ -203,7 +225,8 @@ fn structures(to: &mut Assertions) {
         clock,
         wall_clock_base,
         arguments,
-        environment
+        environment,
+        devices
     );
     note_structure(to);
 }
@@ -332,7 +355,11 @@ fn every_constant_of_the_crate_is_in_the_header() {
     let asserted_otherwise = ["GENERAL_REGISTER_NAMES"];
     let asserted = assertions().macros;
     for line in SOURCES.iter().flat_map(|source| source.lines()) {
-        let Some((name, _)) = line.strip_prefix("pub const ").and_then(|rest| rest.split_once(':')) else {
+        let Some((name, _)) = line
+            .strip_prefix("pub const ")
+            .filter(|rest| !rest.starts_with("fn "))
+            .and_then(|rest| rest.split_once(':'))
+        else {
             continue;
         };
         let macros = [name.to_owned(), format!("VCPU_{name}")];

@@ -1,6 +1,6 @@
 //! What a backend is: a way in which an operating system plays the CPU.
 //!
-//! A backend lets the guest run and says why it stopped; the [sandbox](crate::Sandbox) does the rest,
+//! A backend lets the guest run and says why it stopped; the [machine](crate::Machine) does the rest,
 //! which is the same for all backends. It also owns the guest's process or whatever it uses in its place.
 
 pub mod ptrace;
@@ -66,7 +66,7 @@ pub enum Stop {
     Kick,
     /// It carried out one instruction, as it was told to.
     Stepped,
-    /// It is one that lives on: from now on somebody must [say](crate::Sandbox) when its process ends. Comes
+    /// It is one that lives on: from now on somebody must [say](crate::Machine) when its process ends. Comes
     /// once.
     Idle,
     /// Its process was ended from outside, by this signal.

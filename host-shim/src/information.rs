@@ -7,25 +7,30 @@ use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::info::{Features, InfoPage, StringList};
 use vcpu_abi::layout::INFO_SIZE_MAX;
 
-/// Arguments and environment, as they lie behind the information page.
+/// Arguments, environment and names of devices, as they lie behind the information page.
 #[derive(Debug)]
 pub(crate) struct Strings {
     pub(crate) bytes: Vec<u8>,
     arguments_length: usize,
+    environment_end: usize,
 }
 
 /// Bytes before the strings.
 pub(crate) const HEADER: usize = size_of::<InfoPage>();
 
 impl Strings {
-    /// Joins arguments and variables, each ended by a zero byte.
+    /// Joins arguments, variables and names of devices, each ended by a zero byte.
     ///
     /// # Errors
     ///
     /// If they are too long, or cannot be strings of such a list.
-    pub(crate) fn new(arguments: &[Vec<u8>], environment: &[(Vec<u8>, Vec<u8>)]) -> Result<Strings, Error> {
+    pub(crate) fn new(
+        arguments: &[Vec<u8>],
+        environment: &[(Vec<u8>, Vec<u8>)],
+        devices: &[Vec<u8>],
+    ) -> Result<Strings, Error> {
         let refuse = |bytes: &[u8]| Error::BadArgument(String::from_utf8_lossy(bytes).into_owned());
-        if let Some(bad) = arguments.iter().find(|argument| argument.contains(&0)) {
+        if let Some(bad) = arguments.iter().chain(devices).find(|argument| argument.contains(&0)) {
             return Err(refuse(bad));
         }
         let is_bad = |(name, value): &&(Vec<u8>, Vec<u8>)| {
@@ -38,11 +43,13 @@ impl Strings {
             arguments.iter().flat_map(|argument| [argument, &b"\0"[..]].concat()).collect();
         let arguments_length = bytes.len();
         bytes.extend(environment.iter().flat_map(|(name, value)| [name, &b"="[..], value, b"\0"].concat()));
+        let environment_end = bytes.len();
+        bytes.extend(devices.iter().flat_map(|name| [name, &b"\0"[..]].concat()));
         let room = INFO_SIZE_MAX as usize - HEADER;
         if bytes.len() > room {
             return Err(Error::ArgumentsTooLong { size: bytes.len(), room });
         }
-        Ok(Strings { bytes, arguments_length })
+        Ok(Strings { bytes, arguments_length, environment_end })
     }
 }
 
@@ -66,7 +73,8 @@ pub(crate) fn page(ram_size: u64, clock: &Clock, strings: &Strings) -> InfoPage 
             (wall_clock.as_nanos() as u64).saturating_sub(clock.now())
         },
         arguments: list(0, strings.arguments_length),
-        environment: list(strings.arguments_length, strings.bytes.len()),
+        environment: list(strings.arguments_length, strings.environment_end),
+        devices: list(strings.environment_end, strings.bytes.len()),
     }
 }
 
@@ -86,7 +94,7 @@ mod tests {
         let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_vec()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        Strings::new(&arguments, &environment)
+        Strings::new(&arguments, &environment, &[])
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The machine: supplies virtual CPUs from an ordinary process.
 //!
-//! An [`Image`] is a validated program, a [`Sandbox`] runs it. What a guest can reach is what its
+//! An [`Image`] is a validated program, a [`Machine`] runs it. What a guest can reach is what its
 //! [`Config`] gives it; how it ended is an [`Outcome`].
 //!
 //! | module | its subject |
@@ -14,7 +14,8 @@
 //! | [`upcall`] | how the machine interrupts its guest |
 //! | `events`, `timers`, `clock` | event lines, and what raises them |
 //! | `console` | standard streams |
-//! | `sandbox` | the loop that runs a guest and serves its calls; checkpoints for tests |
+//! | `grant`, `device` | what a guest is given besides, and how it reaches it |
+//! | `machine` | the loop that runs a guest and serves its calls; checkpoints for tests |
 //! | `report`, `unwind` | how a guest ended, in words |
 //! | `build` | making images of packages (feature `cli`) |
 
@@ -26,16 +27,18 @@ pub mod backend;
 pub mod build;
 mod clock;
 mod console;
+mod device;
 mod error;
 mod events;
 mod filter;
+mod grant;
 mod image;
 mod information;
+mod machine;
 mod memory;
 mod process;
 pub mod registers;
 mod report;
-mod sandbox;
 mod stub;
 mod sys;
 mod timers;
@@ -45,10 +48,11 @@ pub mod upcall;
 pub use clock::ClockMode;
 pub use console::Streams;
 pub use error::Error;
+pub use grant::{Grant, Resource};
 pub use image::{FILE_SIZE_MAX, Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment, WANTED_MEMORY_MAX};
+pub use machine::{Config, EventLines, Machine, checkpoint::Checkpoint};
 pub use memory::GuestMemory;
 pub use report::{
     Outcome, Report, STATUS_BAD_IMAGE, STATUS_FAILED, STATUS_FAULTED, STATUS_PANICKED, STATUS_TIME_LIMIT,
 };
-pub use sandbox::{Config, EventLines, Sandbox, checkpoint::Checkpoint};
 pub use unwind::Frame;

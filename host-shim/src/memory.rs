@@ -5,26 +5,32 @@
 //! The guest writes RAM whenever it runs: the host keeps no reference into it, copies once by system calls,
 //! which cannot fault, and validates the copy.
 
+mod view;
+
 use crate::image::{Image, Segment};
 use crate::sys::{self, Mapping};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
+use vm_memory::{Bytes, GuestAddress};
+
+pub(crate) use view::View;
 
 /// A sandbox's RAM.
 #[derive(Debug)]
 pub struct GuestMemory {
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: Arc<Mapping>,
     ram: OwnedFd,
     text: Arc<OwnedFd>,
     pieces: Vec<Piece>,
     /// Rights of each page as bits of [`Access`], inverted against [`FREE`] so that untouched zeros
     /// mean free RAM and cost nothing.
     pub(crate) access: Vec<u8>,
+    view: OnceLock<View>,
 }
 
 /// Rights of RAM that the image does not speak of.
@@ -56,9 +62,10 @@ impl GuestMemory {
         for segment in image.segments().iter().filter(|segment| !segment.is_text()) {
             load(image, segment, &ram, segment.address - RAM_BASE)?;
         }
-        let mapping = Mapping::new(&ram, size as usize)?;
+        let mapping = Arc::new(Mapping::new(&ram, size as usize)?);
         let access = vec![0; (size / PAGE_SIZE) as usize];
-        let mut memory = GuestMemory { mapping, ram, text, pieces: pieces.clone(), access };
+        let mut memory =
+            GuestMemory { mapping, ram, text, pieces: pieces.clone(), access, view: OnceLock::new() };
         for piece in &pieces {
             if let Some(offset) = piece.text_offset {
                 let at = (piece.address - RAM_BASE) as usize;
@@ -72,6 +79,15 @@ impl GuestMemory {
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.mapping.length() as u64
+    }
+
+    /// RAM as devices see it.
+    pub(crate) fn view(&self) -> io::Result<&View> {
+        if let Some(view) = self.view.get() {
+            return Ok(view);
+        }
+        let view = View::new(self)?;
+        Ok(self.view.get_or_init(|| view))
     }
 
     /// The file of all RAM but the text, and the file of the text.
@@ -94,6 +110,16 @@ impl GuestMemory {
         let mut bytes = [0; N];
         self.copy(address, &mut bytes)?;
         Some(bytes)
+    }
+
+    /// Copies bytes out of RAM as [`View`] sees it. `None` if not all of them are there.
+    pub(crate) fn read_to(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
+        self.view().ok()?.regions().read_slice(buffer, GuestAddress(address)).ok()
+    }
+
+    /// Copies bytes to RAM as [`View`] sees it. `None` if not all of them have a place there.
+    pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> Option<()> {
+        self.view().ok()?.regions().write_slice(bytes, GuestAddress(address)).ok()
     }
 
     /// Copies a range out of RAM, cut at `most` bytes. `None` if the range is not readable RAM.

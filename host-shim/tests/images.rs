@@ -13,7 +13,7 @@ use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::call::{Access, Call};
 use vcpu_abi::layout::{IMAGE_END_MAX, PAGE_SIZE, RAM_BASE, RAM_SIZE_MAX, TRAP_INSTRUCTION};
 use vcpu_abi::note::{NOTE_NAME, NOTE_TYPE};
-use vcpu_host::{Config, Error, Image, Outcome, STATUS_BAD_IMAGE, Sandbox};
+use vcpu_host::{Config, Error, Image, Machine, Outcome, STATUS_BAD_IMAGE};
 
 /// Types and flags of program headers.
 const LOAD: u32 = 1;
@@ -205,7 +205,7 @@ fn assert_change_refused(problem: &str, change: impl FnOnce(&mut Elf)) {
 fn the_image_from_which_the_others_are_made_is_valid() {
     let folder = Folder::new();
     let image = Image::open(folder.file(&Elf::valid().bytes())).unwrap();
-    let outcome = Sandbox::start(&image, Config::default()).unwrap().run().unwrap();
+    let outcome = Machine::start(&image, Config::default()).unwrap().run().unwrap();
     assert!(matches!(outcome, Outcome::Exited(STATUS)), "{outcome:?}");
 }
 
@@ -348,7 +348,7 @@ fn too_many_segments_and_none_are_refused() {
     many(16)(&mut most);
     let folder = Folder::new();
     let image = Image::open(folder.file(&most.bytes())).expect("sixteen are allowed");
-    let outcome = Sandbox::start(&image, Config::default()).unwrap().run().unwrap();
+    let outcome = Machine::start(&image, Config::default()).unwrap().run().unwrap();
     assert!(matches!(outcome, Outcome::Exited(STATUS)), "{outcome:?}");
 
     assert_change_refused("it has no loadable segment", |elf| elf.segments.truncate(TEXT));
@@ -409,7 +409,7 @@ fn assert_not_started(wants: u64, given: Option<u64>, problem: &str) {
     let path = folder.file(&elf.bytes());
     let image = Image::open(&path).unwrap();
     let config = Config { memory: given, ..Config::default() };
-    match Sandbox::start(&image, config) {
+    match Machine::start(&image, config) {
         Err(Error::Image(error)) => assert_sentence(&error.to_string(), &path, problem),
         other => panic!("{other:?}"),
     }
@@ -433,7 +433,7 @@ fn memory_must_hold_the_image_and_be_possible() {
     let image = Image::open(folder.file(&Elf::valid().bytes())).unwrap();
     for given in [NEEDED, NEEDED + 1, RAM_SIZE_MAX] {
         let config = Config { memory: Some(given), ..Config::default() };
-        let outcome = Sandbox::start(&image, config).unwrap().run().unwrap();
+        let outcome = Machine::start(&image, config).unwrap().run().unwrap();
         assert!(matches!(outcome, Outcome::Exited(STATUS)), "{given}: {outcome:?}");
     }
 }
@@ -464,7 +464,7 @@ fn an_image_cannot_grant_itself_much_memory() {
     let folder = Folder::new();
     let image = Image::open(folder.file(&elf.bytes())).unwrap();
     let config = Config { memory: Some(2 << 30), ..Config::default() };
-    assert!(matches!(Sandbox::start(&image, config).unwrap().run(), Ok(Outcome::Exited(STATUS))));
+    assert!(matches!(Machine::start(&image, config).unwrap().run(), Ok(Outcome::Exited(STATUS))));
 }
 
 #[test]
@@ -575,7 +575,7 @@ fn open(path: &Path) -> Option<Image> {
 /// Runs an image for a moment, whatever it is.
 fn run_a_little(image: &Image) {
     let config = Config { time_limit: Some(Duration::from_millis(5)), ..Config::default() };
-    match Sandbox::start(image, config) {
+    match Machine::start(image, config) {
         Ok(mut sandbox) => drop(sandbox.run().expect("what a guest does is no failure of the machine")),
         Err(Error::Image(_)) => {}
         Err(error) => panic!("{error}"),

@@ -6,7 +6,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use vcpu_host::{Config, Error, EventLines, Image, Outcome, Report, Sandbox, Streams};
+use vcpu_host::{Config, Error, EventLines, Image, Machine, Outcome, Report, Streams};
 
 /// The time after which a guest is ended that nobody expects to hang; the test fails then.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -109,7 +109,7 @@ impl Guest {
     /// # Errors
     ///
     /// If it cannot be started, or `action` fails.
-    pub fn here<R>(mut self, action: impl FnOnce(Sandbox<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    pub fn here<R>(mut self, action: impl FnOnce(Machine<'_>) -> Result<R, Error>) -> Result<R, Error> {
         let streams = self.config.streams.take();
         self.inside(streams, action)
     }
@@ -117,10 +117,10 @@ impl Guest {
     fn inside<R>(
         self,
         streams: Option<Streams>,
-        action: impl FnOnce(Sandbox<'_>) -> Result<R, Error>,
+        action: impl FnOnce(Machine<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let image = Image::open(self.image)?;
-        action(Sandbox::start(&image, Config { streams, ..self.config })?)
+        action(Machine::start(&image, Config { streams, ..self.config })?)
     }
 }
 

@@ -8,7 +8,7 @@ use vcpu_abi::call::Call;
 use vcpu_abi::layout::{GATE, PAGE_SIZE};
 use vcpu_host::backend::Pace;
 use vcpu_host::registers::Registers;
-use vcpu_host::{Checkpoint, ClockMode, Config, Error, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Checkpoint, ClockMode, Config, Error, Image, Machine, Outcome, Streams};
 
 /// More steps than there can be in a row that change no register.
 const STILL_MAX: usize = 100;
@@ -40,7 +40,7 @@ impl Moment {
 
 /// A running guest and what it writes.
 pub(super) struct Guest<'i> {
-    pub(super) sandbox: Sandbox<'i>,
+    pub(super) sandbox: Machine<'i>,
     pub(super) output: Captured,
     pub(super) errors: Captured,
 }
@@ -58,7 +58,7 @@ impl<'i> Guest<'i> {
             backend,
             ..Config::default()
         };
-        Ok(Guest { sandbox: Sandbox::start(image, config)?, output, errors })
+        Ok(Guest { sandbox: Machine::start(image, config)?, output, errors })
     }
 
     fn written(&self) -> [u64; 2] {

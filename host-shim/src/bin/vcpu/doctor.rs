@@ -13,7 +13,7 @@ use vcpu_abi::call::Call;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE, TRAP_INSTRUCTION};
 use vcpu_abi::note::{NOTE_NAME, NOTE_TYPE};
 use vcpu_host::backend::BackendKind;
-use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_host::{Config, Image, Machine, Outcome};
 
 /// Say what this machine permits, which backend is used, and why
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) fn perform(_: Arguments) -> Result<Status, Failure> {
 /// Runs the smallest guest; says what was wrong.
 fn attempt(image: &Image, backend: BackendKind) -> Option<String> {
     let config = Config { backend, ..Config::default() };
-    match Sandbox::start(image, config).and_then(|mut sandbox| sandbox.run()) {
+    match Machine::start(image, config).and_then(|mut sandbox| sandbox.run()) {
         Ok(Outcome::Exited(STATUS)) => None,
         Ok(outcome) => Some(format!("a guest ended with status {}", outcome.status())),
         Err(error) => Some(error.to_string()),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 use vcpu_host::backend::BackendKind;
-use vcpu_host::{Config, Error, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Config, Error, Image, Machine, Outcome, Streams};
 
 /// Run an image; if an app is named, build it first
 #[derive(Debug, clap::Args)]
@@ -105,7 +105,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
         streams: Some(streams),
         ..Config::default()
     };
-    let mut sandbox = Sandbox::start(&image, config)?;
+    let mut sandbox = Machine::start(&image, config)?;
     if verbose {
         output::note(&format_args!(
             "running {} with {} of memory by the backend {}",

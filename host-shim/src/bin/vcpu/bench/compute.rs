@@ -32,7 +32,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 use vcpu_host::backend::Pace;
-use vcpu_host::{Image, Sandbox};
+use vcpu_host::{Image, Machine};
 
 /// The app that has the functions.
 const APP: &str = "compute";
@@ -157,7 +157,7 @@ trait Side {
 
 /// The side in a sandbox.
 struct Guest<'i> {
-    sandbox: Sandbox<'i>,
+    sandbox: Machine<'i>,
     output: File,
     /// Bytes of its output that were read.
     read: u64,

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use vcpu_host::{Config, EventLines, Image, Outcome, Sandbox};
+use vcpu_host::{Config, EventLines, Image, Machine, Outcome};
 
 /// For how long each sandbox is looked at.
 const TIME: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ fn sample(site: &Site, pin: bool) -> Result<f64, Failure> {
             rustix::thread::sched_setaffinity(None, &everywhere)
                 .map_err(|error| cannot("choose a core", error.into()))?;
         }
-        let mut sandbox = Sandbox::start(&image, config)?;
+        let mut sandbox = Machine::start(&image, config)?;
         // Nobody listens who has given up.
         let _ = tell.send((sandbox.pid(), sandbox.event_lines()));
         Ok(sandbox.run()?)

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use vcpu_host::backend::BackendKind;
-use vcpu_host::{Config, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Config, Image, Machine, Outcome, Streams};
 
 /// Where guest and host run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Guest<'_> {
     pub(super) fn run<R>(
         &self,
         site: &Site,
-        action: impl FnOnce(&mut Sandbox<'_>) -> Result<(Outcome, R), vcpu_host::Error>,
+        action: impl FnOnce(&mut Machine<'_>) -> Result<(Outcome, R), vcpu_host::Error>,
     ) -> Result<(String, R), Failure> {
         let image = Image::open(site.image(self.app)).map_err(Failure::image)?;
         let (mut output, mut errors) = (memory_file()?, memory_file()?);
@@ -61,9 +61,9 @@ impl Guest<'_> {
 
 impl Place {
     /// Starts a guest here. This thread stays on its core.
-    fn start<'i>(self, image: &'i Image, config: Config) -> Result<Sandbox<'i>, Failure> {
+    fn start<'i>(self, image: &'i Image, config: Config) -> Result<Machine<'i>, Failure> {
         if self == Place::Together {
-            return Ok(Sandbox::start(image, config)?);
+            return Ok(Machine::start(image, config)?);
         }
         let failed = |error| cannot("choose a core", error);
         let other = other_core().expect("it is measured only where there is one");
@@ -74,7 +74,7 @@ impl Place {
             both.set(other);
             sched_setaffinity(None, &both).map_err(|error| failed(error.into()))?;
         }
-        let started = Sandbox::start(image, config);
+        let started = Machine::start(image, config);
         sched_setaffinity(None, &here).map_err(|error| failed(error.into()))?;
         let sandbox = started?;
         stay(Pid::from_raw(sandbox.pid()), other).map_err(failed)?;

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use vcpu_abi::layout::PAGE_SIZE;
 use vcpu_host::backend::Pace;
-use vcpu_host::{Config, Error, EventLines, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Config, Error, EventLines, Image, Machine, Outcome, Streams};
 
 /// Most sandboxes at a time.
 const MANY: usize = 1000;
@@ -86,8 +86,8 @@ fn starts(site: &Site, image: &Image, name: &str) -> Result<Vec<f64>, Failure> {
 }
 
 /// Starts a guest and lets it carry out its first instruction.
-fn first_instruction(image: &Image) -> Result<Sandbox<'_>, Error> {
-    let mut sandbox = Sandbox::start(image, Config::default())?;
+fn first_instruction(image: &Image) -> Result<Machine<'_>, Error> {
+    let mut sandbox = Machine::start(image, Config::default())?;
     loop {
         sandbox.turn(Pace::Step)?;
         if sandbox.registers()?.raw.rip != image.entry() {
@@ -160,11 +160,11 @@ fn crowd(site: &Site, image: &Image, output: &File, count: usize) -> Result<(f64
 }
 
 /// Starts a guest that waits and then answers with a number that is its own.
-fn guest<'i>(image: &'i Image, output: &File, number: usize) -> Result<Sandbox<'i>, Failure> {
+fn guest<'i>(image: &'i Image, output: &File, number: usize) -> Result<Machine<'i>, Failure> {
     let mut streams = Streams::null().map_err(|error| cannot("open the null device", error))?;
     streams.output = output.try_clone().map_err(|error| cannot("copy a descriptor", error))?.into();
     let arguments = ["measure", "answer", &number.to_string()].map(|argument| argument.as_bytes().to_vec());
-    Ok(Sandbox::start(
+    Ok(Machine::start(
         image,
         Config { arguments: arguments.into(), streams: Some(streams), ..Config::default() },
     )?)

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_host::build::{self, Built, Options, carried};
-use vcpu_host::{Config, Image, Outcome, Sandbox};
+use vcpu_host::{Config, Image, Machine, Outcome};
 
 /// The place of a run.
 #[derive(Debug)]
@@ -82,12 +82,12 @@ impl Site {
         arguments: &[&str],
         memory: Option<u64>,
         [output, errors]: [&File; 2],
-    ) -> Result<Sandbox<'i>, Failure> {
+    ) -> Result<Machine<'i>, Failure> {
         let streams = place::streams(output, errors)?;
         let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
         let arguments = arguments.collect();
         let config = Config { memory, arguments, streams: Some(streams), ..Config::default() };
-        Ok(Sandbox::start(image, config)?)
+        Ok(Machine::start(image, config)?)
     }
 }
 

@@ -26,7 +26,7 @@ const HOST: [(&str, &str); 18] = sources![
     "memory.rs",
     "process.rs",
     "registers.rs",
-    "sandbox.rs",
+    "machine.rs",
     "stub.rs",
     "sys.rs",
     "upcall.rs",
@@ -46,7 +46,7 @@ const REPORTS: [(&str, &str); 6] = sources![
 ];
 
 /// The sources that only tests of guests use.
-const TESTING: [(&str, &str); 1] = sources!["sandbox/checkpoint.rs"];
+const TESTING: [(&str, &str); 1] = sources!["machine/checkpoint.rs"];
 
 pub(super) fn measure() -> Vec<Figure> {
     let figure = |name, sources: &[(&str, &str)]| {

@@ -1,6 +1,7 @@
-//! The sandbox: one guest, one virtual CPU, and the loop that runs it and serves its calls.
+//! The machine: one guest, one virtual CPU, and the loop that runs it and serves its calls.
 
 pub(crate) mod checkpoint;
+pub(crate) mod exchange;
 
 use crate::backend::ptrace::Ptrace;
 use crate::backend::seccomp::Seccomp;
@@ -8,7 +9,9 @@ use crate::backend::seccomp::timer::OwnTimer;
 use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
+use crate::device::Devices;
 use crate::events::Events;
+use crate::grant::Grant;
 use crate::image::Image;
 use crate::information::{self, Strings};
 use crate::memory::GuestMemory;
@@ -18,6 +21,7 @@ use crate::report::{self, Outcome, Report};
 use crate::timers::Timers;
 use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
+use exchange::Exchange;
 use rustix::thread::CpuSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -50,6 +54,8 @@ pub struct Config {
     pub clock: ClockMode,
     /// Its standard streams; `None` is no input, and output that goes nowhere.
     pub streams: Option<Streams>,
+    /// What else it is given, each as a device of its own.
+    pub grants: Vec<Grant>,
 }
 
 impl Default for Config {
@@ -63,6 +69,7 @@ impl Default for Config {
             pin: true,
             clock: ClockMode::Real,
             streams: None,
+            grants: Vec::new(),
         }
     }
 }
@@ -70,14 +77,14 @@ impl Default for Config {
 /// A running guest. It belongs to the thread that started it, and ends when it is dropped.
 ///
 /// ```no_run
-/// use vcpu_host::{Config, Image, Sandbox};
+/// use vcpu_host::{Config, Image, Machine};
 /// let image = Image::open("hello.elf")?;
-/// let outcome = Sandbox::start(&image, Config::default())?.run()?;
+/// let outcome = Machine::start(&image, Config::default())?.run()?;
 /// println!("it ended with {}", outcome.status());
 /// # Ok::<(), vcpu_host::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Sandbox<'i> {
+pub struct Machine<'i> {
     image: &'i Image,
     backend: Box<dyn Backend>,
     kind: BackendKind,
@@ -86,6 +93,8 @@ pub struct Sandbox<'i> {
     events: Arc<Events>,
     timers: Timers,
     streams: [Stream; 3],
+    devices: Devices,
+    exchange: Exchange,
     /// Kicks that were already seen to.
     seen: u32,
     ended: bool,
@@ -116,13 +125,13 @@ enum Flow {
     End(Outcome),
 }
 
-impl<'i> Sandbox<'i> {
-    /// Starts a guest; its first instruction runs when [`run`](Sandbox::run) is called.
+impl<'i> Machine<'i> {
+    /// Starts a guest; its first instruction runs when [`run`](Machine::run) is called.
     ///
     /// # Errors
     ///
     /// If the image needs more memory than it is given, or the system refuses something.
-    pub fn start(image: &'i Image, config: Config) -> Result<Sandbox<'i>, Error> {
+    pub fn start(image: &'i Image, config: Config) -> Result<Machine<'i>, Error> {
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
         let setup = |what| move |error| Error::system(what, error);
@@ -135,7 +144,8 @@ impl<'i> Sandbox<'i> {
             None => Stream::nowhere().map_err(setup("open the null device"))?,
         };
         let pinned = if config.pin { Pinned::here() } else { None };
-        let strings = Strings::new(&config.arguments, &config.environment)?;
+        let names: Vec<Vec<u8>> = config.grants.iter().map(|grant| grant.name.clone().into_bytes()).collect();
+        let strings = Strings::new(&config.arguments, &config.environment, &names)?;
         let (pages, file) = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
         let pages = Arc::new(pages);
         let (process, kind) = match config.backend {
@@ -156,6 +166,7 @@ impl<'i> Sandbox<'i> {
         };
         drop(file);
         let events = Arc::new(Events::new(pages.clone(), process.pidfd()));
+        let devices = Devices::new(config.grants, &memory, &events)?;
         let clock = Clock::start(config.clock);
         pages.set_information(information::page(size, &clock, &strings));
         let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
@@ -174,7 +185,7 @@ impl<'i> Sandbox<'i> {
                 pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
             Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
         };
-        Ok(Sandbox {
+        Ok(Machine {
             image,
             backend,
             kind,
@@ -183,6 +194,8 @@ impl<'i> Sandbox<'i> {
             events,
             timers,
             streams,
+            devices,
+            exchange: Exchange::default(),
             seen: 0,
             ended: false,
             lives_on: false,
@@ -211,7 +224,7 @@ impl<'i> Sandbox<'i> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Sandbox::run).
+    /// As [`run`](Machine::run).
     pub fn registers(&mut self) -> Result<Registers, Error> {
         self.backend.registers()
     }
@@ -242,7 +255,7 @@ impl<'i> Sandbox<'i> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Sandbox::run).
+    /// As [`run`](Machine::run).
     ///
     /// # Panics
     ///
@@ -311,7 +324,7 @@ impl<'i> Sandbox<'i> {
 
     /// Serves a call. Everything in the request is the guest's word.
     fn serve(&mut self, request: Request) -> Result<Flow, Error> {
-        let [a, b, c, _] = request.arguments;
+        let [a, b, c, d] = request.arguments;
         let Some(call) = Call::from_number(request.number) else {
             return Ok(Flow::Answer(Err(CallError::NoSuchCall)));
         };
@@ -349,6 +362,15 @@ impl<'i> Sandbox<'i> {
             },
             Call::Protect => self.protect(a, b, c)?,
             Call::Clock => Ok(self.timers.clock().now()),
+            Call::DeviceRead => self.devices.read(a, b),
+            Call::DeviceWrite => self.devices.write(a, b, c),
+            Call::DeviceNotify => self.devices.notify(a, b),
+            Call::Serve => match self.serve_requests((a, b), (c, d)) {
+                Ok(()) => return Ok(Flow::Continue),
+                Err(error) => Err(error),
+            },
+            Call::HostCall => self.call_host((a, b), (c, d)),
+            Call::HostReply => self.fetch_reply(a, b),
         }))
     }
 
@@ -439,7 +461,7 @@ impl<'i> Sandbox<'i> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Sandbox::run).
+    /// As [`run`](Machine::run).
     pub fn report(&mut self, sentence: String) -> Result<Report, Error> {
         match self.backend.registers() {
             Ok(registers) => Ok(self.report_at(sentence, registers)),

@@ -1,0 +1,48 @@
+//! RAM as devices see it: through `vm-memory`, without the image's text.
+//!
+//! As on hardware without an IOMMU, a device may be told to write anywhere in RAM, whatever rights the guest
+//! has given its pages. The text is sealed, so it is not there, and neither is anything that is not RAM.
+
+use super::GuestMemory;
+use crate::sys::Mapping;
+use std::io;
+use std::sync::Arc;
+use vcpu_abi::call::Access;
+use vcpu_abi::layout::RAM_BASE;
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+/// RAM by guest addresses. Clones see the same memory, which lives as long as any of them.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    regions: GuestMemoryMmap,
+    // What the regions point into.
+    _mapping: Arc<Mapping>,
+}
+
+impl View {
+    /// The view of a sandbox's RAM.
+    pub(crate) fn new(memory: &GuestMemory) -> io::Result<View> {
+        let pieces = memory.pieces.iter().filter(|piece| piece.text_offset.is_none());
+        let regions = pieces.filter(|piece| piece.access != Access::empty()).map(|piece| {
+            let start = memory.mapping.pointer().wrapping_add((piece.address - RAM_BASE) as usize);
+            let builder = MmapRegionBuilder::new(piece.length as usize)
+                .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+                .with_mmap_flags(libc::MAP_SHARED | libc::MAP_NORESERVE);
+            // SAFETY: a piece lies in RAM's mapping, which is readable and writable there and lives as long
+            // as this view; the crate treats it as memory that others write.
+            let region = unsafe { builder.with_raw_mmap_pointer(start) }.build();
+            let region = region.map_err(io::Error::other)?;
+            GuestRegionMmap::new(region, GuestAddress(piece.address))
+                .ok_or_else(|| io::Error::other("a piece of RAM ends beyond the last address"))
+        });
+        let regions = GuestMemoryMmap::from_regions(regions.collect::<io::Result<_>>()?);
+        let regions = regions.map_err(io::Error::other)?;
+        Ok(View { regions, _mapping: memory.mapping.clone() })
+    }
+
+    /// The regions.
+    pub(crate) fn regions(&self) -> &GuestMemoryMmap {
+        &self.regions
+    }
+}
