@@ -35,16 +35,16 @@ const HEADERS_MAX: u16 = 64;
 const NOTES_MAX: u64 = 64 << 10;
 const COMMENT_MAX: u64 = 4096;
 
-/// A program for a virtual CPU: a validated ELF file.
-#[derive(Debug)]
+/// A program for a virtual CPU: a validated ELF file. Clones are the same image.
+#[derive(Clone, Debug)]
 pub struct Image {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     entry: u64,
     segments: Vec<Segment>,
     requirements: Requirements,
     /// The executable segments, once a sandbox was started.
-    text: OnceLock<Arc<OwnedFd>>,
+    text: Arc<OnceLock<Arc<OwnedFd>>>,
 }
 
 /// A part of an image that is loaded into RAM.
@@ -179,11 +179,11 @@ impl Image {
         }
         let mut image = Image {
             path: path.to_owned(),
-            file,
+            file: Arc::new(file),
             entry: 0,
             segments: Vec::new(),
             requirements: Requirements { version: 0, flags: 0, memory: 0 },
-            text: OnceLock::new(),
+            text: Arc::default(),
         };
         image.parse(metadata.len())?;
         Ok(image)
@@ -192,7 +192,8 @@ impl Image {
     /// Reads what there is to know of the file, and validates it.
     fn parse(&mut self, file_length: u64) -> Result<(), ImageProblem> {
         use ImageProblem::*;
-        let cache = ReadCache::new(&self.file);
+        let file = self.file.clone();
+        let cache = ReadCache::new(&*file);
         let damaged = |error: object::read::Error| Damaged(error.to_string());
         let mut magic = [0; 4];
         if self.file.read_exact_at(&mut magic, 0).is_err() || magic != object::elf::ELFMAG {
@@ -264,7 +265,7 @@ impl Image {
     }
 
     fn comment(&self) -> Option<Vec<u8>> {
-        let cache = ReadCache::new(&self.file);
+        let cache = ReadCache::new(&*self.file);
         let header = Header::parse(&cache).ok()?;
         // With a count of zero the table would say its own length.
         if header.e_shnum(LITTLE) == 0 {
@@ -320,7 +321,7 @@ impl Image {
     /// The bytes of the function or object `symbol`, with its address, if the image has it.
     pub fn symbol(&self, symbol: &str) -> Option<(u64, Vec<u8>)> {
         use object::ObjectSymbol;
-        let cache = ReadCache::new(&self.file);
+        let cache = ReadCache::new(&*self.file);
         let elf: ElfFile64<'_, LittleEndian, Cache<'_>> = ElfFile64::parse(&cache).ok()?;
         let found = elf.symbols().find(|candidate| candidate.name() == Ok(symbol))?;
         let section = elf.section_by_index(found.section_index()?).ok()?;

@@ -84,8 +84,8 @@ impl Default for Config {
 /// # Ok::<(), vcpu_host::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Machine<'i> {
-    image: &'i Image,
+pub struct Machine {
+    image: Image,
     backend: Box<dyn Backend>,
     kind: BackendKind,
     memory: GuestMemory,
@@ -125,13 +125,13 @@ enum Flow {
     End(Outcome),
 }
 
-impl<'i> Machine<'i> {
+impl Machine {
     /// Starts a guest; its first instruction runs when [`run`](Machine::run) is called.
     ///
     /// # Errors
     ///
     /// If the image needs more memory than it is given, or the system refuses something.
-    pub fn start(image: &'i Image, config: Config) -> Result<Machine<'i>, Error> {
+    pub fn start(image: &Image, config: Config) -> Result<Machine, Error> {
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
         let setup = |what| move |error| Error::system(what, error);
@@ -186,7 +186,7 @@ impl<'i> Machine<'i> {
             Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
         };
         Ok(Machine {
-            image,
+            image: image.clone(),
             backend,
             kind,
             memory,
@@ -444,7 +444,7 @@ impl<'i> Machine<'i> {
             return Ok(Ok(0));
         }
         let pages = address..address + length;
-        if self.memory.is_text(&pages, self.image) || !self.backend.protect(pages.clone(), access)? {
+        if self.memory.is_text(&pages, &self.image) || !self.backend.protect(pages.clone(), access)? {
             return Ok(Err(CallError::Denied));
         }
         self.memory.set_access(pages, access);
@@ -471,7 +471,7 @@ impl<'i> Machine<'i> {
     }
 
     fn report_at(&self, sentence: String, registers: Registers) -> Report {
-        let backtrace = unwind::backtrace(self.image, &self.memory, &registers);
+        let backtrace = unwind::backtrace(&self.image, &self.memory, &registers);
         Report { sentence, registers: Some(Box::new(registers)), backtrace }
     }
 }

@@ -109,7 +109,7 @@ impl Guest {
     /// # Errors
     ///
     /// If it cannot be started, or `action` fails.
-    pub fn here<R>(mut self, action: impl FnOnce(Machine<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    pub fn here<R>(mut self, action: impl FnOnce(Machine) -> Result<R, Error>) -> Result<R, Error> {
         let streams = self.config.streams.take();
         self.inside(streams, action)
     }
@@ -117,7 +117,7 @@ impl Guest {
     fn inside<R>(
         self,
         streams: Option<Streams>,
-        action: impl FnOnce(Machine<'_>) -> Result<R, Error>,
+        action: impl FnOnce(Machine) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let image = Image::open(self.image)?;
         action(Machine::start(&image, Config { streams, ..self.config })?)

@@ -201,9 +201,9 @@ impl Display for Scenario {
 }
 
 /// A guest in its window.
-struct Stepper<'s, 'i> {
+struct Stepper<'s> {
     scenario: &'s Scenario,
-    guest: Guest<'i>,
+    guest: Guest,
     /// The guest before an event.
     before: Moment,
     /// The guest so many instructions behind the first event.
@@ -216,9 +216,9 @@ struct Stepper<'s, 'i> {
     is_at_end: bool,
 }
 
-impl<'s, 'i> Stepper<'s, 'i> {
+impl<'s> Stepper<'s> {
     /// Starts the guest and lets it run to its window.
-    fn start(scenario: &'s Scenario, image: &'i Image, backend: BackendKind) -> Result<Self, Error> {
+    fn start(scenario: &'s Scenario, image: &Image, backend: BackendKind) -> Result<Self, Error> {
         let mut guest = Guest::start(scenario, image, backend)?;
         loop {
             if let Some(outcome) = guest.sandbox.turn(Pace::Full)? {

@@ -60,7 +60,7 @@ impl Checkpoint {
     /// # Panics
     ///
     /// If the guest's clock is not virtual: time that passes by itself cannot be set back.
-    pub fn new(sandbox: &mut Machine<'_>) -> Result<Checkpoint, Error> {
+    pub fn new(sandbox: &mut Machine) -> Result<Checkpoint, Error> {
         let mut checkpoint = Checkpoint {
             registers: Registers::start(0),
             extended: vec![0; EXTENDED_MAX],
@@ -87,7 +87,7 @@ impl Checkpoint {
     /// # Panics
     ///
     /// As [`new`](Checkpoint::new).
-    pub fn renew(&mut self, sandbox: &mut Machine<'_>) -> Result<(), Error> {
+    pub fn renew(&mut self, sandbox: &mut Machine) -> Result<(), Error> {
         assert!(sandbox.timers.clock().is_virtual(), "a checkpoint needs a virtual clock");
         self.registers = sandbox.backend.registers()?;
         // By which system call it was stopped is no concern of the guest's.
@@ -110,7 +110,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If the system refuses something, or the process was killed.
-    pub fn restore(&mut self, sandbox: &mut Machine<'_>) -> Result<(), Error> {
+    pub fn restore(&mut self, sandbox: &mut Machine) -> Result<(), Error> {
         self.restore_access(sandbox)?;
         sandbox.backend.set_extended(&mut self.extended[..self.extended_length])?;
         sandbox.backend.set_registers(self.registers)?;
@@ -130,7 +130,7 @@ impl Checkpoint {
     }
 
     /// Changes the rights of pages back, a run of equal ones at a time.
-    fn restore_access(&self, sandbox: &mut Machine<'_>) -> Result<(), Error> {
+    fn restore_access(&self, sandbox: &mut Machine) -> Result<(), Error> {
         let mut from = 0;
         while self.access[from..] != sandbox.memory.access[from..] {
             let now = &sandbox.memory.access;
@@ -152,7 +152,7 @@ impl Checkpoint {
 }
 
 /// What one needs to let a guest run from a checkpoint under control.
-impl Machine<'_> {
+impl Machine {
     /// Lets virtual time pass to the next timer, whose line is raised. False if none is set, or time is not
     /// virtual.
     pub fn pass_to_next_timer(&mut self) -> bool {

@@ -41,7 +41,7 @@ pub(crate) struct Waiting {
     pub(crate) mailbox: (u64, u64),
 }
 
-impl Machine<'_> {
+impl Machine {
     /// Runs the guest until it waits for a request, or to its end.
     ///
     /// # Errors

@@ -22,16 +22,16 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn now(guest: &mut Guest<'_>) -> Result<Moment, Error> {
+    pub(super) fn now(guest: &mut Guest) -> Result<Moment, Error> {
         Ok(Moment { checkpoint: Checkpoint::new(&mut guest.sandbox)?, written: guest.written() })
     }
 
-    pub(super) fn renew(&mut self, guest: &mut Guest<'_>) -> Result<(), Error> {
+    pub(super) fn renew(&mut self, guest: &mut Guest) -> Result<(), Error> {
         self.written = guest.written();
         self.checkpoint.renew(&mut guest.sandbox)
     }
 
-    pub(super) fn restore(&mut self, guest: &mut Guest<'_>) -> Result<(), Error> {
+    pub(super) fn restore(&mut self, guest: &mut Guest) -> Result<(), Error> {
         guest.output.set_length(self.written[0]);
         guest.errors.set_length(self.written[1]);
         self.checkpoint.restore(&mut guest.sandbox)
@@ -39,14 +39,14 @@ impl Moment {
 }
 
 /// A running guest and what it writes.
-pub(super) struct Guest<'i> {
-    pub(super) sandbox: Machine<'i>,
+pub(super) struct Guest {
+    pub(super) sandbox: Machine,
     pub(super) output: Captured,
     pub(super) errors: Captured,
 }
 
-impl<'i> Guest<'i> {
-    pub(super) fn start(scenario: &Scenario, image: &'i Image, backend: BackendKind) -> Result<Self, Error> {
+impl Guest {
+    pub(super) fn start(scenario: &Scenario, image: &Image, backend: BackendKind) -> Result<Self, Error> {
         let (output, errors) = (Captured::new(), Captured::new());
         let mut streams = Streams::null().expect("there is a null device");
         (streams.output, streams.errors) = (output.descriptor(), errors.descriptor());

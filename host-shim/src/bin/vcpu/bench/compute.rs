@@ -156,8 +156,8 @@ trait Side {
 }
 
 /// The side in a sandbox.
-struct Guest<'i> {
-    sandbox: Machine<'i>,
+struct Guest {
+    sandbox: Machine,
     output: File,
     /// Bytes of its output that were read.
     read: u64,
@@ -165,14 +165,9 @@ struct Guest<'i> {
     data: usize,
 }
 
-impl<'i> Guest<'i> {
+impl Guest {
     /// Starts it, up to where it has memory for its data.
-    fn start(
-        site: &Site,
-        image: &'i Image,
-        work: &Work,
-        function: &MachineCode,
-    ) -> Result<Guest<'i>, Failure> {
+    fn start(site: &Site, image: &Image, work: &Work, function: &MachineCode) -> Result<Guest, Failure> {
         let (output, errors) = (memory_file()?, memory_file()?);
         let arguments = [work.word, &work.n.to_string(), &GROUPS.to_string(), &REPETITIONS.to_string()];
         let sandbox = site.sandbox(image, APP, &arguments, None, [&output, &errors])?;
@@ -202,7 +197,7 @@ impl<'i> Guest<'i> {
     }
 }
 
-impl Side for Guest<'_> {
+impl Side for Guest {
     fn group(&mut self) -> Result<Vec<f64>, Failure> {
         let line = self.line()?;
         times(&line).ok_or_else(|| unexpected(&line))

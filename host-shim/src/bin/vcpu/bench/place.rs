@@ -34,7 +34,7 @@ impl Guest<'_> {
     pub(super) fn run<R>(
         &self,
         site: &Site,
-        action: impl FnOnce(&mut Machine<'_>) -> Result<(Outcome, R), vcpu_host::Error>,
+        action: impl FnOnce(&mut Machine) -> Result<(Outcome, R), vcpu_host::Error>,
     ) -> Result<(String, R), Failure> {
         let image = Image::open(site.image(self.app)).map_err(Failure::image)?;
         let (mut output, mut errors) = (memory_file()?, memory_file()?);
@@ -61,7 +61,7 @@ impl Guest<'_> {
 
 impl Place {
     /// Starts a guest here. This thread stays on its core.
-    fn start<'i>(self, image: &'i Image, config: Config) -> Result<Machine<'i>, Failure> {
+    fn start(self, image: &Image, config: Config) -> Result<Machine, Failure> {
         if self == Place::Together {
             return Ok(Machine::start(image, config)?);
         }

@@ -86,7 +86,7 @@ fn starts(site: &Site, image: &Image, name: &str) -> Result<Vec<f64>, Failure> {
 }
 
 /// Starts a guest and lets it carry out its first instruction.
-fn first_instruction(image: &Image) -> Result<Machine<'_>, Error> {
+fn first_instruction(image: &Image) -> Result<Machine, Error> {
     let mut sandbox = Machine::start(image, Config::default())?;
     loop {
         sandbox.turn(Pace::Step)?;
@@ -160,7 +160,7 @@ fn crowd(site: &Site, image: &Image, output: &File, count: usize) -> Result<(f64
 }
 
 /// Starts a guest that waits and then answers with a number that is its own.
-fn guest<'i>(image: &'i Image, output: &File, number: usize) -> Result<Machine<'i>, Failure> {
+fn guest(image: &Image, output: &File, number: usize) -> Result<Machine, Failure> {
     let mut streams = Streams::null().map_err(|error| cannot("open the null device", error))?;
     streams.output = output.try_clone().map_err(|error| cannot("copy a descriptor", error))?.into();
     let arguments = ["measure", "answer", &number.to_string()].map(|argument| argument.as_bytes().to_vec());

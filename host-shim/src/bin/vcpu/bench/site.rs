@@ -75,14 +75,14 @@ impl Site {
     }
 
     /// Starts an app whose output and errors go to these files.
-    pub(super) fn sandbox<'i>(
+    pub(super) fn sandbox(
         &self,
-        image: &'i Image,
+        image: &Image,
         app: &'static str,
         arguments: &[&str],
         memory: Option<u64>,
         [output, errors]: [&File; 2],
-    ) -> Result<Machine<'i>, Failure> {
+    ) -> Result<Machine, Failure> {
         let streams = place::streams(output, errors)?;
         let arguments = std::iter::once(&app).chain(arguments).map(|argument| argument.as_bytes().to_vec());
         let arguments = arguments.collect();

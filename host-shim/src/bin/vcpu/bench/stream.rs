@@ -180,12 +180,12 @@ fn shared(site: &Site, image: &Image) -> Result<f64, Failure> {
 }
 
 /// Lets the guest run to its next call.
-fn next(sandbox: &mut Machine<'_>) -> Result<Option<Outcome>, Failure> {
+fn next(sandbox: &mut Machine) -> Result<Option<Outcome>, Failure> {
     Ok(sandbox.turn(Pace::Full)?)
 }
 
 /// Copies a piece out of a guest's memory. `None` if it is not all there.
-fn take(sandbox: &Machine<'_>, address: u64, number: u64) -> Option<()> {
+fn take(sandbox: &Machine, address: u64, number: u64) -> Option<()> {
     for at in (0..SHARED).step_by(COPIED) {
         let bytes = black_box(sandbox.memory().read::<COPIED>(address + at as u64)?);
         let last = *bytes.last_chunk()?;
