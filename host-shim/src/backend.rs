@@ -156,7 +156,7 @@ pub trait Backend: std::fmt::Debug {
     /// # Errors
     ///
     /// As [`registers`](Backend::registers).
-    fn set_extended(&mut self, state: &mut [u8]) -> Result<(), Error>;
+    fn set_extended(&mut self, state: &[u8]) -> Result<(), Error>;
 
     /// Changes the access of pages of the guest's RAM. False if the system refused that.
     ///

@@ -81,17 +81,17 @@ fn counter_is_invariant() -> bool {
 }
 
 impl Clock {
-    /// A clock that stands at zero now.
-    pub(crate) fn start(mode: ClockMode) -> Clock {
+    /// A clock that stands at `now` in ns now.
+    pub(crate) fn start(mode: ClockMode, now: u64) -> Clock {
         match mode {
-            ClockMode::Virtual => Clock::Virtual(AtomicU64::new(0)),
-            ClockMode::Real if counter_is_invariant() => Clock::Counter(ClockParameters {
-                counter_base: counter(),
-                multiplier: ratio(),
-                shift: SHIFT,
-                reserved: 0,
-            }),
-            ClockMode::Real => Clock::Monotonic { base: sys::monotonic() },
+            ClockMode::Virtual => Clock::Virtual(AtomicU64::new(now)),
+            ClockMode::Real if counter_is_invariant() => {
+                let multiplier = ratio();
+                let ticks = (u128::from(now) << SHIFT) / u128::from(multiplier.max(1));
+                let counter_base = counter().saturating_sub(u64::try_from(ticks).unwrap_or(u64::MAX));
+                Clock::Counter(ClockParameters { counter_base, multiplier, shift: SHIFT, reserved: 0 })
+            }
+            ClockMode::Real => Clock::Monotonic { base: sys::monotonic().saturating_sub(now) },
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_clock_agrees_with_the_hosts_to_one_part_in_a_thousand() {
-        let clock = Clock::start(ClockMode::Real);
+        let clock = Clock::start(ClockMode::Real, 0);
         let (start, host) = (clock.now(), Instant::now());
         std::thread::sleep(Duration::from_millis(50));
         let (passed, expected) = (clock.now() - start, host.elapsed().as_nanos() as u64);
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn virtual_time_stands_until_it_is_advanced_and_never_goes_back() {
-        let clock = Clock::start(ClockMode::Virtual);
+        let clock = Clock::start(ClockMode::Virtual, 0);
         assert_eq!(clock.now(), 0);
         clock.advance(50);
         clock.advance(20);

@@ -94,16 +94,17 @@ mod tests {
         let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_vec()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-        Strings::new(&arguments, &environment, &[])
+        Strings::new(&arguments, &environment, &[b"d".to_vec()])
     }
 
     #[test]
     fn strings_follow_the_page_in_the_order_given() {
         let strings = make(&[b"a", b""], &[(b"N", b"v")]).unwrap();
-        assert_eq!(strings.bytes, b"a\0\0N=v\0");
-        let page = page(1 << 20, &Clock::start(crate::ClockMode::Virtual), &strings);
-        assert_eq!((page.arguments.offset, page.arguments.length), (64, 3));
-        assert_eq!((page.environment.offset, page.environment.length), (67, 4));
+        assert_eq!(strings.bytes, b"a\0\0N=v\0d\0");
+        let page = page(1 << 20, &Clock::start(crate::ClockMode::Virtual, 0), &strings);
+        assert_eq!((page.arguments.offset, page.arguments.length), (HEADER as u32, 3));
+        assert_eq!((page.environment.offset, page.environment.length), (HEADER as u32 + 3, 4));
+        assert_eq!((page.devices.offset, page.devices.length), (HEADER as u32 + 7, 2));
     }
 
     #[test]

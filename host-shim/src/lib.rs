@@ -15,6 +15,7 @@
 //! | `events`, `timers`, `clock` | event lines, and what raises them |
 //! | `console` | standard streams |
 //! | `grant`, `device` | what a guest is given besides, and how it reaches it |
+//! | `worker` | a thread for what must not depend on the caller's |
 //! | `machine` | the loop that runs a guest and serves its calls; checkpoints for tests |
 //! | `report`, `unwind` | how a guest ended, in words |
 //! | `build` | making images of packages (feature `cli`) |
@@ -28,6 +29,7 @@ pub mod build;
 mod clock;
 mod console;
 mod device;
+mod embed;
 mod error;
 mod events;
 mod filter;
@@ -44,6 +46,7 @@ mod sys;
 mod timers;
 mod unwind;
 pub mod upcall;
+mod worker;
 
 pub use clock::ClockMode;
 pub use console::Streams;

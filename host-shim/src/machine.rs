@@ -2,6 +2,8 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod exchange;
+mod moment;
+pub(crate) mod snapshot;
 
 use crate::backend::ptrace::Ptrace;
 use crate::backend::seccomp::Seccomp;
@@ -15,6 +17,7 @@ use crate::grant::Grant;
 use crate::image::Image;
 use crate::information::{self, Strings};
 use crate::memory::GuestMemory;
+pub(crate) use crate::process::Born;
 use crate::process::{self, MachinePages};
 use crate::registers::Registers;
 use crate::report::{self, Outcome, Report};
@@ -99,6 +102,8 @@ pub struct Machine {
     seen: u32,
     ended: bool,
     lives_on: bool,
+    /// Whether its last call was answered already, by a register that can still be changed.
+    answered: bool,
     _pinned: Option<Pinned>,
 }
 
@@ -132,11 +137,26 @@ impl Machine {
     ///
     /// If the image needs more memory than it is given, or the system refuses something.
     pub fn start(image: &Image, config: Config) -> Result<Machine, Error> {
+        Self::begin(image, config, Born::Here, None)
+    }
+
+    /// Starts a guest whose process belongs to a thread as `born` says, at the image's beginning or where
+    /// another guest of the same image and the same configuration was in this state.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Machine::start).
+    pub(crate) fn begin(
+        image: &Image,
+        config: Config,
+        born: Born,
+        state: Option<&snapshot::State>,
+    ) -> Result<Machine, Error> {
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
         let setup = |what| move |error| Error::system(what, error);
-        let memory =
-            GuestMemory::new(image, size).map_err(setup("make the guest's memory from the image"))?;
+        let memory = GuestMemory::new(image, size, state.map(snapshot::State::ram))
+            .map_err(setup("make the guest's memory from the image"))?;
         let streams = match config.streams {
             Some(Streams { input, output, errors }) => {
                 [Stream::input(input), Stream::output(output), Stream::output(errors)]
@@ -153,9 +173,9 @@ impl Machine {
                 (process::start_traced(image, &memory, &pages, &file)?, BackendKind::Ptrace)
             }
             BackendKind::Seccomp => {
-                (process::start_alone(image, &memory, &pages, &file)?, BackendKind::Seccomp)
+                (process::start_alone(image, &memory, &pages, &file, born)?, BackendKind::Seccomp)
             }
-            BackendKind::Auto => match process::start_alone(image, &memory, &pages, &file) {
+            BackendKind::Auto => match process::start_alone(image, &memory, &pages, &file, born) {
                 Ok(process) => (process, BackendKind::Seccomp),
                 // Where neither works, what is missing for the first is what to look after.
                 Err(error) => match process::start_traced(image, &memory, &pages, &file) {
@@ -167,7 +187,7 @@ impl Machine {
         drop(file);
         let events = Arc::new(Events::new(pages.clone(), process.pidfd()));
         let devices = Devices::new(config.grants, &memory, &events)?;
-        let clock = Clock::start(config.clock);
+        let clock = Clock::start(config.clock, state.map_or(0, snapshot::State::now));
         pages.set_information(information::page(size, &clock, &strings));
         let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
         let own = has_own.then(|| OwnTimer::both(&pages, &clock));
@@ -185,7 +205,7 @@ impl Machine {
                 pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
             Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
         };
-        Ok(Machine {
+        let mut machine = Machine {
             image: image.clone(),
             backend,
             kind,
@@ -199,8 +219,13 @@ impl Machine {
             seen: 0,
             ended: false,
             lives_on: false,
+            answered: false,
             _pinned: pinned,
-        })
+        };
+        if let Some(state) = state {
+            state.apply(&mut machine)?;
+        }
+        Ok(machine)
     }
 
     /// Runs the guest to its end.
@@ -316,10 +341,16 @@ impl Machine {
     }
 
     fn answer(&mut self, result: Result<u64, CallError>) -> Result<(), Error> {
-        self.backend.answer(match result {
+        let value = match result {
             Ok(value) => value.min(i64::MAX as u64) as i64,
             Err(error) => error as i64,
-        })
+        };
+        if !std::mem::take(&mut self.answered) {
+            return self.backend.answer(value);
+        }
+        let mut registers = self.backend.registers()?;
+        registers.raw.rax = value as u64;
+        self.backend.set_registers(registers)
     }
 
     /// Serves a call. Everything in the request is the guest's word.

@@ -8,6 +8,7 @@
 mod view;
 
 use crate::image::{Image, Segment};
+use crate::machine::snapshot::Ram;
 use crate::sys::{self, Mapping};
 use std::io;
 use std::ops::Range;
@@ -53,14 +54,19 @@ impl Piece {
 }
 
 impl GuestMemory {
-    /// Makes RAM of `size` bytes and copies the image into it.
-    pub(crate) fn new(image: &Image, size: u64) -> io::Result<GuestMemory> {
+    /// Makes RAM of `size` bytes and copies into it the image, or what another guest of it had made of it.
+    pub(crate) fn new(image: &Image, size: u64, state: Option<&Ram>) -> io::Result<GuestMemory> {
         let pieces = pieces(image.segments(), size);
         let text = image.text(|| text(image, &pieces))?;
         let ram = sys::memfd(c"vcpu-ram", size)?;
         sys::seal_size(&ram)?;
-        for segment in image.segments().iter().filter(|segment| !segment.is_text()) {
-            load(image, segment, &ram, segment.address - RAM_BASE)?;
+        match state {
+            Some(state) => state.copy_to(ram.as_fd())?,
+            None => {
+                for segment in image.segments().iter().filter(|segment| !segment.is_text()) {
+                    load(image, segment, &ram, segment.address - RAM_BASE)?;
+                }
+            }
         }
         let mapping = Arc::new(Mapping::new(&ram, size as usize)?);
         let access = vec![0; (size / PAGE_SIZE) as usize];

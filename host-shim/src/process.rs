@@ -3,7 +3,8 @@
 //! The child is made by `vfork`'s mechanism (the host's memory is shared until the child executes the
 //! stub, never copied), so starting does not depend on the host's size. Nor does it on the number of files
 //! that the host has open: what the child needs is put into [slots](Slots) with low numbers, and only these
-//! and what lies below are copied. It dies with the thread that made it, and has three descriptors until its
+//! and what lies below are copied. It dies with the thread that made it
+//! ([one that outlives sandboxes](Born), if they may change their threads), and has three descriptors until its
 //! script closes them: the vCPU page, the text and the RAM.
 //!
 //! For the `ptrace` backend it is traced from its first instruction. For `seccomp` it is not: its script
@@ -18,6 +19,7 @@ use crate::memory::{self, GuestMemory};
 use crate::registers::Registers;
 use crate::stub::{self, Executable, Script};
 use crate::sys::{self, Mapping};
+use crate::worker::Worker;
 use crate::{Error, filter};
 use libc::c_int;
 use rustix::io::{DupFlags, Errno};
@@ -254,6 +256,15 @@ extern "C" fn child(birth: *mut c_void) -> c_int {
     1
 }
 
+/// Which thread a guest's process is born by, with which it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Born {
+    /// This one.
+    Here,
+    /// One that lives as long as the host.
+    Detached,
+}
+
 /// Starts a process to be traced, prepares it as `image` and `memory` say, and leaves it stopped in the
 /// stub with its filter set, the vCPU page zero. `file` is that of `pages`.
 ///
@@ -277,7 +288,7 @@ pub(crate) fn start_traced(
     assert!(page.len() <= PAGE_SIZE as usize, "the script of {} bytes does not fit", page.len());
     pages.write(0, &page);
     let page = stub::page();
-    let process = spawn(memory, file, EXECUTABLE.file(&page).map_err(no_stub)?, true)?;
+    let process = spawn(memory, file, EXECUTABLE.file(&page).map_err(no_stub)?, true, Born::Here)?;
 
     put_first(process.pid);
     // The stop at the stub's first instruction, then that at its breakpoint.
@@ -305,6 +316,7 @@ pub(crate) fn start_alone(
     memory: &GuestMemory,
     pages: &MachinePages,
     file: &OwnedFd,
+    born: Born,
 ) -> Result<Process, Error> {
     const SA_RESTORER: u64 = 0x0400_0000;
     // At first the stack holds what the script points to: the stack's own description, the handlers', the
@@ -340,7 +352,7 @@ pub(crate) fn start_alone(
     pages.write(stack, &bytes);
     pages.write(0, &script.bytes());
     pages.reply().has_bases.store(information::has_fsgsbase().into(), Relaxed);
-    let process = spawn(memory, file, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false)?;
+    let process = spawn(memory, file, EXECUTABLE.file(&code::page()).map_err(no_stub)?, false, born)?;
     limit(process.pid)?;
     let (slot, reply) = (pages.slot(), pages.reply());
     reply.host_waits.0.store(1, SeqCst);
@@ -455,10 +467,16 @@ fn spawn(
     machine: &OwnedFd,
     executable: &OwnedFd,
     traced: bool,
+    born: Born,
 ) -> Result<Process, Error> {
     let (ram, text) = memory.files();
-    Slots::with([machine.as_fd(), text, ram, executable.as_fd()], |slots| give_birth(slots, traced))
-        .map_err(|error| Error::system("hand files to the guest's process", error))?
+    Slots::with([machine.as_fd(), text, ram, executable.as_fd()], |slots| match born {
+        Born::Here => give_birth(slots, traced),
+        Born::Detached => Worker::of_births()
+            .map_err(|error| Error::system("start a thread", error))?
+            .run(|| give_birth(slots, traced)),
+    })
+    .map_err(|error| Error::system("hand files to the guest's process", error))?
 }
 
 fn give_birth(slots: [RawFd; SLOTS], traced: bool) -> Result<Process, Error> {

@@ -272,9 +272,17 @@ impl Timers {
         self.shared.wishes().timers
     }
 
-    /// Sets the timers of all lines, of a clock that is virtual. Raises none.
-    pub(crate) fn set_deadlines(&self, deadlines: [Option<u64>; EVENT_LINES as usize]) {
-        self.shared.wishes().timers = deadlines;
+    /// Sets the timers of all lines. Raises none in virtual time. The guest waits.
+    pub(crate) fn set_deadlines(&mut self, deadlines: [Option<u64>; EVENT_LINES as usize]) -> io::Result<()> {
+        if self.shared.clock.is_virtual() {
+            self.shared.wishes().timers = deadlines;
+            return Ok(());
+        }
+        let set = |(line, deadline): (usize, Option<u64>)| match deadline {
+            Some(_) => self.set(line as u32, deadline),
+            None => Ok(()),
+        };
+        deadlines.into_iter().enumerate().try_for_each(set)
     }
 
     /// Makes sure that somebody looks after all this while the vCPU's thread sleeps.
@@ -310,7 +318,7 @@ mod tests {
         let pages = Arc::new(MachinePages::new(&[]).unwrap().0);
         let nobody = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let events = Arc::new(Events::new(pages.clone(), Arc::new(nobody)));
-        let clock = Clock::start(ClockMode::Real);
+        let clock = Clock::start(ClockMode::Real, 0);
         let own = OwnTimer::both(&pages, &clock);
         let mut timers = Timers::new(events, clock, Some(own)).unwrap();
         timers.set(3, Some(20_000_000)).unwrap();

@@ -266,8 +266,10 @@ impl Backend for Ptrace {
         Ok(vector.iov_len)
     }
 
-    fn set_extended(&mut self, state: &mut [u8]) -> Result<(), Error> {
-        let mut vector = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+    fn set_extended(&mut self, state: &[u8]) -> Result<(), Error> {
+        // It is only read.
+        let iov_base = state.as_ptr().cast_mut().cast();
+        let mut vector = libc::iovec { iov_base, iov_len: state.len() };
         self.request(libc::PTRACE_SETREGSET, NT_X86_XSTATE, (&raw mut vector) as usize)
     }
 

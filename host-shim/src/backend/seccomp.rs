@@ -571,7 +571,7 @@ impl Backend for Seccomp {
         Ok(length)
     }
 
-    fn set_extended(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+    fn set_extended(&mut self, buffer: &[u8]) -> Result<(), Error> {
         let (state, length) = self.extended_state()?;
         // SAFETY: as above.
         unsafe { std::ptr::copy_nonoverlapping(buffer.as_ptr(), state, length.min(buffer.len())) };

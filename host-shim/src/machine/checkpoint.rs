@@ -13,41 +13,25 @@
 //! Not the guest's, and left alone: what went through its streams, and its time limit.
 
 use super::Machine;
+use super::moment::Moment;
 use crate::Error;
-use crate::clock::Clock;
-use crate::memory::{self, GuestMemory};
-use crate::registers::Registers;
+use crate::memory::GuestMemory;
 use crate::sys;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
-use vcpu_abi::page::{EVENT_LINES, State, VcpuPage};
-
-/// More bytes than any processor's extended state has; tiles alone are 8 KiB.
-const EXTENDED_MAX: usize = 64 << 10;
+use vcpu_abi::layout::PAGE_SIZE;
+use vcpu_abi::page::State;
 
 const PAGE: usize = PAGE_SIZE as usize;
 
 /// One moment of a guest's life. Two are equal if the guest cannot tell them apart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    registers: Registers,
-    extended: Vec<u8>,
-    extended_length: usize,
-    page: Vec<u64>,
-    /// A call that the gate has not published yet.
-    half_made: [u64; 5],
+    moment: Moment,
     /// As long as RAM; pages that RAM's file never had are never touched here either.
     ram: Vec<u8>,
-    /// The rights of pages, as [`GuestMemory`] notes them.
-    access: Vec<u8>,
-    now: u64,
-    deadlines: [Option<u64>; EVENT_LINES as usize],
-    /// Whether a line was raised that the vCPU's thread has not seen to.
-    kicked: bool,
 }
 
 impl Checkpoint {
@@ -61,19 +45,10 @@ impl Checkpoint {
     ///
     /// If the guest's clock is not virtual: time that passes by itself cannot be set back.
     pub fn new(sandbox: &mut Machine) -> Result<Checkpoint, Error> {
-        let mut checkpoint = Checkpoint {
-            registers: Registers::start(0),
-            extended: vec![0; EXTENDED_MAX],
-            extended_length: 0,
-            page: Vec::new(),
-            half_made: [0; 5],
-            ram: vec![0; sandbox.memory.size() as usize],
-            access: Vec::new(),
-            now: 0,
-            deadlines: [None; EVENT_LINES as usize],
-            kicked: false,
-        };
-        checkpoint.renew(sandbox)?;
+        assert!(sandbox.timers.clock().is_virtual(), "a checkpoint needs a virtual clock");
+        let moment = Moment::of(sandbox)?;
+        let mut checkpoint = Checkpoint { moment, ram: vec![0; sandbox.memory.size() as usize] };
+        checkpoint.renew_ram(sandbox)?;
         Ok(checkpoint)
     }
 
@@ -83,25 +58,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// As [`new`](Checkpoint::new).
-    ///
-    /// # Panics
-    ///
-    /// As [`new`](Checkpoint::new).
     pub fn renew(&mut self, sandbox: &mut Machine) -> Result<(), Error> {
-        assert!(sandbox.timers.clock().is_virtual(), "a checkpoint needs a virtual clock");
-        self.registers = sandbox.backend.registers()?;
-        // By which system call it was stopped is no concern of the guest's.
-        self.registers.raw.orig_rax = u64::MAX;
-        self.extended_length = sandbox.backend.extended(&mut self.extended)?;
-        self.page.clear();
-        self.page.extend(words(sandbox.pages.vcpu()).iter().map(|word| word.load(Relaxed)));
-        self.half_made = sandbox.pages.slot().half_made();
-        changed(&sandbox.memory, &mut self.ram, |now, then| then.copy_from_slice(now))?;
-        self.access.clone_from(&sandbox.memory.access);
-        self.now = sandbox.timers.clock().now();
-        self.deadlines = sandbox.timers.deadlines();
-        self.kicked = sandbox.events.kicked(&mut sandbox.seen.clone());
-        Ok(())
+        self.moment.renew(sandbox)?;
+        self.renew_ram(sandbox)
+    }
+
+    fn renew_ram(&mut self, sandbox: &Machine) -> Result<(), Error> {
+        changed(&sandbox.memory, &mut self.ram, |now, then| then.copy_from_slice(now))
     }
 
     /// Sets the guest back to what it was. It may have ended since then in any way that has left its process
@@ -111,43 +74,8 @@ impl Checkpoint {
     ///
     /// If the system refuses something, or the process was killed.
     pub fn restore(&mut self, sandbox: &mut Machine) -> Result<(), Error> {
-        self.restore_access(sandbox)?;
-        sandbox.backend.set_extended(&mut self.extended[..self.extended_length])?;
-        sandbox.backend.set_registers(self.registers)?;
-        for (word, then) in words(sandbox.pages.vcpu()).iter().zip(&self.page) {
-            word.store(*then, Relaxed);
-        }
-        sandbox.pages.slot().set_half_made(self.half_made);
-        changed(&sandbox.memory, &mut self.ram, |now, then| now.copy_from_slice(then))?;
-        if let Clock::Virtual(now) = sandbox.timers.clock() {
-            now.store(self.now, Relaxed);
-        }
-        sandbox.timers.set_deadlines(self.deadlines);
-        sandbox.events.kicked(&mut sandbox.seen);
-        sandbox.seen = sandbox.seen.wrapping_sub(self.kicked.into());
-        sandbox.ended = false;
-        Ok(())
-    }
-
-    /// Changes the rights of pages back, a run of equal ones at a time.
-    fn restore_access(&self, sandbox: &mut Machine) -> Result<(), Error> {
-        let mut from = 0;
-        while self.access[from..] != sandbox.memory.access[from..] {
-            let now = &sandbox.memory.access;
-            let differs = |index: &usize| self.access[*index] != now[*index];
-            let first = (from..now.len()).find(differs).expect("the lists differ");
-            let run = (first..now.len()).take_while(differs);
-            let end = first + run.take_while(|index| self.access[*index] == self.access[first]).count();
-            let pages = RAM_BASE + first as u64 * PAGE_SIZE..RAM_BASE + end as u64 * PAGE_SIZE;
-            let access = memory::decode(self.access[first]);
-            if !sandbox.backend.protect(pages.clone(), access)? {
-                let error = io::Error::from(Errno::NOMEM);
-                return Err(Error::system("change the access of pages back", error));
-            }
-            sandbox.memory.set_access(pages, access);
-            from = end;
-        }
-        Ok(())
+        self.moment.apply(sandbox)?;
+        changed(&sandbox.memory, &mut self.ram, |now, then| now.copy_from_slice(then))
     }
 }
 
@@ -173,18 +101,6 @@ impl Machine {
     /// Whether the guest takes events now.
     pub fn takes_events(&self) -> bool {
         self.pages.vcpu().state.load(Relaxed) & State::IRQ.bits() != 0
-    }
-}
-
-/// The vCPU page as words.
-fn words(page: &VcpuPage) -> &[AtomicU64] {
-    // SAFETY: the page consists of atomic integers and is aligned to more than a word; its size is a
-    // multiple of its alignment.
-    unsafe {
-        std::slice::from_raw_parts(
-            std::ptr::from_ref(page).cast(),
-            size_of::<VcpuPage>() / size_of::<AtomicU64>(),
-        )
     }
 }
 

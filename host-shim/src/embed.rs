@@ -1,0 +1,3 @@
+//! Embedding.
+
+mod place;

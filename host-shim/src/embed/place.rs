@@ -1,0 +1,83 @@
+//! Where a machine lives, so that whoever owns it may use it from any thread.
+//!
+//! A guest that nobody traces may be served by any thread, once its process was made by one that outlives it.
+//! One that is traced is served by the thread that traces it, which it has to itself.
+
+use crate::backend::BackendKind;
+use crate::machine::snapshot::State;
+use crate::machine::{Born, Config, Machine};
+use crate::worker::Worker;
+use crate::{Error, Image};
+use std::sync::{Arc, OnceLock};
+
+/// A machine that may be used from any thread, one at a time.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// It is used by whoever wants something of it.
+    Here(Movable),
+    /// It is used by a thread of its own. Taken only when this is dropped.
+    There { machine: Option<Movable>, worker: Worker },
+}
+
+/// A machine that may change its thread.
+#[derive(Debug)]
+pub(crate) struct Movable(Machine);
+
+// SAFETY: `Place::start` makes two kinds. A machine of the `seccomp` backend whose process was born by a thread
+// that lives for ever, and which is not pinned, has nothing that belongs to a thread: its pointers go into
+// mappings that it owns. Any other is touched on its worker's thread only, from its start to its end.
+unsafe impl Send for Movable {}
+
+impl Place {
+    /// Starts a guest, or one that goes on from a state.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::start`].
+    pub(crate) fn start(image: &Image, config: Config, state: Option<&Arc<State>>) -> Result<Place, Error> {
+        let backend = match config.backend {
+            BackendKind::Auto if has_seccomp(image) => BackendKind::Seccomp,
+            BackendKind::Auto => BackendKind::Ptrace,
+            backend => backend,
+        };
+        let config = Config { pin: false, backend, ..config };
+        if backend == BackendKind::Seccomp {
+            let machine = Machine::begin(image, config, Born::Detached, state.map(|state| &**state))?;
+            return Ok(Place::Here(Movable(machine)));
+        }
+        let worker = Worker::new("vcpu-machine").map_err(|error| Error::system("start a thread", error))?;
+        let begin = || Machine::begin(image, config, Born::Here, state.map(|state| &**state)).map(Movable);
+        let machine = worker.run(begin)?;
+        Ok(Place::There { machine: Some(machine), worker })
+    }
+
+    /// Does something with the machine.
+    pub(crate) fn with<R: Send>(&mut self, action: impl FnOnce(&mut Machine) -> R + Send) -> R {
+        match self {
+            Place::Here(machine) => action(&mut machine.0),
+            Place::There { machine: Some(machine), worker } => worker.run(move || {
+                let machine: &mut Movable = machine;
+                action(&mut machine.0)
+            }),
+            Place::There { machine: None, .. } => unreachable!("it is there until this is dropped"),
+        }
+    }
+}
+
+/// Whether the fast backend can be started here, which is tried once a process.
+fn has_seccomp(image: &Image) -> bool {
+    static RESULT: OnceLock<bool> = OnceLock::new();
+    *RESULT.get_or_init(|| {
+        let config = Config { backend: BackendKind::Seccomp, pin: false, ..Config::default() };
+        Machine::begin(image, config, Born::Detached, None).is_ok()
+    })
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Place::There { machine, worker } = self {
+            let machine = machine.take();
+            worker.run(move || drop(machine));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The state of a guest that waits for a request, from which others can be made to go on.
+//!
+//! Of RAM it keeps the pages that the guest has touched, in a file of its own; a new guest gets a copy of them
+//! before it runs. Its clock goes on from where it stood.
+
+use super::Machine;
+use super::exchange::Waiting;
+use super::moment::Moment;
+use crate::Error;
+use crate::memory::GuestMemory;
+use crate::sys::{self, Mapping};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Such a state.
+#[derive(Debug)]
+pub(crate) struct State {
+    moment: Moment,
+    waiting: Waiting,
+    ram: Ram,
+}
+
+/// The pages of RAM that are not zero for sure.
+#[derive(Debug)]
+pub(crate) struct Ram {
+    copy: Mapping,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Ram {
+    /// Copies what there is of a guest's RAM.
+    fn of(memory: &GuestMemory) -> io::Result<Ram> {
+        let (file, _) = memory.files();
+        let own = sys::memfd(c"vcpu-snapshot", memory.size())?;
+        let ranges = data(file)?;
+        for range in &ranges {
+            copy(memory.mapping.pointer(), own.as_fd(), range)?;
+        }
+        Ok(Ram { copy: Mapping::new(&own, memory.size() as usize)?, ranges })
+    }
+
+    /// Size of RAM in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.copy.length() as u64
+    }
+
+    /// Copies it to another guest's RAM, which is zero.
+    pub(crate) fn copy_to(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.ranges.iter().try_for_each(|range| copy(self.copy.pointer(), file, range))
+    }
+}
+
+/// The ranges of a file that it has pages for.
+fn data(file: BorrowedFd<'_>) -> io::Result<Vec<Range<u64>>> {
+    let mut ranges = Vec::new();
+    let mut end = 0;
+    loop {
+        match rustix::fs::seek(file, SeekFrom::Data(end)) {
+            Ok(start) => {
+                end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
+                ranges.push(start..end);
+            }
+            Err(Errno::NXIO) => return Ok(ranges),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Copies a range of a mapping to the same place of a file. By the kernel, which needs no page tables for
+/// that and takes pages that are written whole without clearing them first.
+fn copy(mapping: *const u8, file: BorrowedFd<'_>, range: &Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let from = mapping.wrapping_add(at as usize).cast();
+        let length = (range.end - at) as usize;
+        // SAFETY: the caller's mapping is as long as the file; the kernel reads it, and needs no reference.
+        let count = unsafe { libc::pwrite(file.as_raw_fd(), from, length, at as libc::off_t) };
+        match sys::check(count as libc::c_long) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => at += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    /// The state of a guest that waits for a request.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses something.
+    ///
+    /// # Panics
+    ///
+    /// If the guest does not wait for a request.
+    pub(crate) fn of(machine: &mut Machine) -> Result<State, Error> {
+        let waiting = machine.exchange.waiting.expect("the guest waits");
+        // From here on its answer is a register of a stopped guest, here and in those that are made of it.
+        if !std::mem::replace(&mut machine.answered, true) {
+            machine.backend.answer(0)?;
+        }
+        let moment = Moment::of(machine)?;
+        let ram =
+            Ram::of(&machine.memory).map_err(|error| Error::system("copy the guest's memory", error))?;
+        Ok(State { moment, waiting, ram })
+    }
+
+    /// What RAM was.
+    pub(crate) fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// What the clock said, in ns.
+    pub(crate) fn now(&self) -> u64 {
+        self.moment.now()
+    }
+
+    /// Makes a guest that has not run, and has a copy of this RAM, wait for a request as the other did.
+    pub(super) fn apply(&self, machine: &mut Machine) -> Result<(), Error> {
+        self.moment.apply(machine)?;
+        machine.exchange.waiting = Some(self.waiting);
+        machine.answered = true;
+        Ok(())
+    }
+
+    /// Bytes of RAM that a new guest gets a copy of.
+    pub(crate) fn touched(&self) -> u64 {
+        self.ram.ranges.iter().map(|range| range.end - range.start).sum()
+    }
+}
