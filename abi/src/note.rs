@@ -71,6 +71,30 @@ impl Note {
     }
 }
 
+/// A note that is a text, as those of [`NOTE_WANT`] and [`NOTE_EXPORT`].
+#[repr(C, align(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextNote<const N: usize> {
+    name_size: u32,
+    description_size: u32,
+    kind: u32,
+    name: [u8; 8],
+    text: [u8; N],
+}
+
+impl<const N: usize> TextNote<N> {
+    /// A note of this type with this text.
+    ///
+    /// # Panics
+    ///
+    /// If the text has less than `N` bytes.
+    pub const fn new(kind: u32, text: &str) -> TextNote<N> {
+        let Some(text) = text.as_bytes().first_chunk() else { panic!("the note is longer than its text") };
+        let name_size = NOTE_NAME.len() as u32;
+        TextNote { name_size, description_size: N as u32, kind, name: NOTE_NAME, text: *text }
+    }
+}
+
 impl Requirements {
     /// Reads the description part of a note; `None` if it has the wrong length.
     ///

@@ -1,6 +1,7 @@
-//! Why a sandbox could not be run. What a guest does wrong is no error but an [`Outcome`](crate::Outcome).
+//! Why a sandbox could not be run. What a guest does wrong is no error but an [`Outcome`].
 
 use crate::image::ImageError;
+use crate::report::Outcome;
 use std::io;
 
 /// Why a sandbox could not be run.
@@ -31,6 +32,9 @@ pub enum Error {
     /// The guest's process could not be started.
     #[error("the guest could not be started: {0}")]
     Start(String),
+    /// The image ended before it waited for a call: it is no library, or its initialisation has failed.
+    #[error("{}", ended_early(.0))]
+    EndedEarly(Outcome),
     /// A system call failed.
     #[error("could not {what}: {error}{hint}", hint = limit_hint(error))]
     System {
@@ -44,6 +48,17 @@ pub enum Error {
 impl Error {
     pub(crate) fn system(what: &'static str, error: io::Error) -> Error {
         Error::System { what, error }
+    }
+}
+
+/// How an image ended that was to be a library.
+fn ended_early(outcome: &Outcome) -> String {
+    match outcome.report() {
+        None => format!(
+            "the image ended with status {} before it waited for calls: a library calls `libvcpu::embed::serve`",
+            outcome.status()
+        ),
+        Some(report) => format!("the image ended before it waited for calls: {report}"),
     }
 }
 

@@ -26,7 +26,7 @@ use rustix::thread::futex;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use vcpu_abi::page::EVENT_LINES;
 
 use crate::process::MachinePages;
@@ -93,14 +93,22 @@ impl Events {
         self.stop.store(true, SeqCst);
     }
 
-    /// Says when the guest's time will be over, for a thread that sleeps until the guest does something.
+    /// Says when the guest's time will be over, for the vCPU's own thread, which calls this.
     pub(crate) fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, SeqCst);
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Takes back when the guest's time will be over, and, if it has come, that it was.
+    pub(crate) fn renew_time(&self, has_come: bool) {
+        self.set_limit(u64::MAX);
+        if has_come {
+            self.stop.store(false, SeqCst);
+        }
     }
 
     /// When the guest's time is over, if ever.
     pub(crate) fn limit(&self) -> Option<u64> {
-        Some(self.limit.load(SeqCst)).filter(|limit| *limit != u64::MAX)
+        Some(self.limit.load(Relaxed)).filter(|limit| *limit != u64::MAX)
     }
 
     /// Whether the guest's process was found to have ended.

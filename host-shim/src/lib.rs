@@ -1,7 +1,8 @@
 //! The machine: supplies virtual CPUs from an ordinary process.
 //!
-//! An [`Image`] is a validated program, a [`Machine`] runs it. What a guest can reach is what its
-//! [`Config`] gives it; how it ended is an [`Outcome`].
+//! An [`Image`] is a validated program. A host program that wants to call its functions makes a [`Sandbox`] of it
+//! (see [`embed`]); a [`Machine`] runs it as a program. What a guest can reach is what it is given; how it ended
+//! is an [`Outcome`].
 //!
 //! | module | its subject |
 //! |---|---|
@@ -18,6 +19,7 @@
 //! | `worker` | a thread for what must not depend on the caller's |
 //! | `machine` | the loop that runs a guest and serves its calls; checkpoints for tests |
 //! | `report`, `unwind` | how a guest ended, in words |
+//! | [`embed`] | sandboxes whose functions a host program calls |
 //! | `build` | making images of packages (feature `cli`) |
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -29,7 +31,7 @@ pub mod build;
 mod clock;
 mod console;
 mod device;
-mod embed;
+pub mod embed;
 mod error;
 mod events;
 mod filter;
@@ -50,6 +52,7 @@ mod worker;
 
 pub use clock::ClockMode;
 pub use console::Streams;
+pub use embed::Sandbox;
 pub use error::Error;
 pub use grant::{Grant, Resource};
 pub use image::{FILE_SIZE_MAX, Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment, WANTED_MEMORY_MAX};

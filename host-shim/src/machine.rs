@@ -459,7 +459,11 @@ impl Machine {
             }
             self.live_on()?;
             let until = deadline.map(|deadline| self.timers.clock().to_host(deadline));
-            self.events.sleep(self.seen, until);
+            let limit = self.events.limit();
+            self.events.sleep(self.seen, until.into_iter().chain(limit).min());
+            if limit.is_some_and(|limit| limit <= sys::monotonic()) {
+                self.events.end_time();
+            }
         }
     }
 

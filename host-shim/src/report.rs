@@ -159,7 +159,7 @@ fn place(address: u64) -> &'static str {
 
 /// A line of text from a guest, shown so that it can neither control a terminal nor look like anything
 /// else: characters that control, end lines or change the direction of writing are replaced.
-struct Harmless<'a>(&'a str);
+pub(crate) struct Harmless<'a>(pub(crate) &'a str);
 
 impl Display for Harmless<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -244,6 +244,15 @@ impl Timers {
         self.ensure_thread()
     }
 
+    /// Takes back the limit that was set, also if it has just come.
+    pub(crate) fn clear_limit(&mut self) -> io::Result<()> {
+        // Under the lock, so that the thread does not say it afterwards.
+        let mut wishes = self.shared.wishes();
+        let has_come = wishes.limit.take().is_none();
+        self.shared.events.renew_time(has_come);
+        self.shared.arm(&wishes)
+    }
+
     /// Raises the console line once when a stream is ready.
     pub(crate) fn watch(&mut self, stream: Readiness) -> io::Result<()> {
         {

@@ -144,3 +144,42 @@ pub unsafe fn protect(pages: Range<u64>, access: Access) -> Result<(), Error> {
 pub fn clock() -> u64 {
     Error::check(call(Call::Clock, 0, 0, 0)).unwrap_or(0)
 }
+
+/// Gives the host the reply to its last request, and waits for the next, which is written to `mailbox`. Gives the
+/// request's length; if that is more than the mailbox's, nothing was written, and the caller makes a larger one.
+///
+/// # Errors
+///
+/// [`Error::Denied`] where nobody makes requests.
+pub fn serve(reply: &[u8], mailbox: &mut [u8]) -> Result<usize, Error> {
+    exchange(Call::Serve, reply, mailbox)
+}
+
+/// Calls a function of the host's with a request, and gives the reply's length; if that is more than `reply`
+/// has, nothing was written, and [`host_reply`] fetches it.
+///
+/// # Errors
+///
+/// [`Error::Denied`] where the host has no functions, [`Error::BadArgument`] if the request is longer than
+/// [`MESSAGE_MAX`](vcpu_abi::exchange::MESSAGE_MAX).
+pub fn host_call(request: &[u8], reply: &mut [u8]) -> Result<usize, Error> {
+    exchange(Call::HostCall, request, reply)
+}
+
+/// Writes the reply for which the last [`host_call`] had no room, and gives its length.
+///
+/// # Errors
+///
+/// [`Error::BadArgument`] if there is none, or it does not fit.
+pub fn host_reply(reply: &mut [u8]) -> Result<usize, Error> {
+    Error::check(call(Call::HostReply, reply.as_mut_ptr() as u64, reply.len() as u64, 0))
+        .map(|length| length as usize)
+}
+
+fn exchange(call: Call, given: &[u8], taken: &mut [u8]) -> Result<usize, Error> {
+    let (given, given_length) = (given.as_ptr() as u64, given.len() as u64);
+    // SAFETY: the machine reads the first range and writes the second, which are ours to give.
+    let answer =
+        unsafe { raw(call as u32, given, given_length, taken.as_mut_ptr() as u64, taken.len() as u64) };
+    Error::check(answer).map(|length| length as usize)
+}

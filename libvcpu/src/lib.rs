@@ -25,6 +25,7 @@
 //! | `embedded-io` | read and write by `embedded-io` 0.7 | module `embedded_io` |
 //! | `lock_api` | bring a lock's data and want the lock, by `lock_api` 0.4 | module `lock_api` |
 //! | `log` | log by `log` | module `log` |
+//! | `embed` | are libraries of a host program, with `serde` | module `embed` |
 //! | none is needed | are `async` | [`task`] |
 
 #![no_std]
@@ -34,6 +35,8 @@ pub extern crate alloc;
 
 #[cfg(feature = "critical-section")]
 mod critical_section;
+#[cfg(feature = "embed")]
+pub mod embed;
 #[cfg(feature = "embedded-io")]
 pub mod embedded_io;
 pub mod entry;

@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 26] = [
+const PACKAGES: [&str; 28] = [
     "compute",
     "faults",
     "gunzip",
     "guest-arguments",
     "guest-ecosystem",
+    "guest-embed",
+    "guest-embed-hostile",
     "guest-events",
     "guest-heap",
     "guest-hostile",
