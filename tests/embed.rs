@@ -4,6 +4,7 @@ use guest_embed::{End, Everything, Kind};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io::{Read, pipe};
+use std::thread;
 use std::time::{Duration, Instant};
 use vcpu_host::embed::{Buffer, CallError, SandboxBuilder, Slice};
 use vcpu_host::{Error, Image, Outcome, Sandbox, Streams};
@@ -54,6 +55,8 @@ on_every_backend!(
     slices_are_checked_when_they_are_used,
     the_guest_checks_slices_too,
     a_killed_guest_is_an_error,
+    a_sandbox_is_used_by_any_thread,
+    many_run_at_once,
     calls_are_counted,
     ranges_that_are_not_there_are_refused,
     replies_that_cannot_be_taken_are_errors,
@@ -112,7 +115,7 @@ fn state_is_kept_between_calls(backend: BackendKind) {
         assert_eq!(sandbox.call::<_, u32>("count", &()).unwrap(), expected);
     }
     // Long enough for either side to fall asleep.
-    std::thread::sleep(Duration::from_millis(20));
+    thread::sleep(Duration::from_millis(20));
     assert_eq!(sandbox.call::<_, u32>("count", &()).unwrap(), 200);
 }
 
@@ -326,7 +329,7 @@ fn a_deadline_that_was_met_is_none(backend: BackendKind) {
         let (): () = sandbox.call("null", &()).unwrap();
     }
     // Between two calls no time passes for the guest.
-    std::thread::sleep(2 * SOON);
+    thread::sleep(2 * SOON);
     let (): () = sandbox.call("null", &()).unwrap();
 }
 
@@ -462,6 +465,42 @@ fn a_killed_guest_is_an_error(backend: BackendKind) {
     assert_eq!(unsafe { libc::kill(sandbox.pid(), libc::SIGKILL) }, 0);
     let outcome = ended(sandbox.call::<_, ()>("null", &()));
     assert!(matches!(outcome, Outcome::Killed(_)), "{outcome:?}");
+}
+
+fn a_sandbox_is_used_by_any_thread(backend: BackendKind) {
+    // The thread that has built it has ended when others use it.
+    let mut sandbox = thread::spawn(move || sandbox(backend)).join().unwrap();
+    for expected in 100..110 {
+        sandbox = thread::spawn(move || {
+            assert_eq!(sandbox.call::<_, u32>("count", &()).unwrap(), expected);
+            sandbox
+        })
+        .join()
+        .unwrap();
+    }
+    let outcome = thread::spawn(move || ended(sandbox.call::<_, ()>("end", &End::Fault))).join().unwrap();
+    assert!(matches!(outcome, Outcome::Faulted(_)), "{outcome:?}");
+}
+
+fn many_run_at_once(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-embed")).unwrap();
+    thread::scope(|scope| {
+        for index in 0..8u32 {
+            let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+            scope.spawn(move || {
+                let mut sandbox =
+                    builder.function("double", move |value: u32| value * 2 + index).build().unwrap();
+                for turn in 0..50u32 {
+                    assert_eq!(sandbox.call::<_, u32>("count", &()).unwrap(), 100 + turn);
+                    let answer: String = sandbox.call("ask", &("double", turn)).unwrap();
+                    assert_eq!(answer, (turn * 2 + index).to_string());
+                }
+                if index % 2 == 0 {
+                    ended(sandbox.call::<_, ()>("end", &End::Panic));
+                }
+            });
+        }
+    });
 }
 
 fn calls_are_counted(backend: BackendKind) {
