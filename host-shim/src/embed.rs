@@ -52,6 +52,8 @@
 //! | `message` | requests and replies as bytes |
 //! | `metrics` | what is counted |
 //! | `place` | where the machine is |
+//! | `pool` | guests that wait, restored from a snapshot |
+//! | `snapshot` | snapshots, and reset |
 
 mod builder;
 mod error;
@@ -61,11 +63,14 @@ mod memory;
 mod message;
 mod metrics;
 mod place;
+mod pool;
+mod snapshot;
 
 pub use builder::SandboxBuilder;
 pub use error::CallError;
 pub use memory::{Buffer, NotInMemory, SharedMemory, Slice};
 pub use metrics::Metrics;
+pub use snapshot::Snapshot;
 
 use crate::backend::BackendKind;
 use crate::image::Image;

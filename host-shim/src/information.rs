@@ -8,7 +8,7 @@ use vcpu_abi::info::{Features, InfoPage, StringList};
 use vcpu_abi::layout::INFO_SIZE_MAX;
 
 /// Arguments, environment and names of devices, as they lie behind the information page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Strings {
     pub(crate) bytes: Vec<u8>,
     arguments_length: usize,

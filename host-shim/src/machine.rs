@@ -89,6 +89,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Machine {
     image: Image,
+    strings: Strings,
     backend: Box<dyn Backend>,
     kind: BackendKind,
     memory: GuestMemory,
@@ -140,8 +141,8 @@ impl Machine {
         Self::begin(image, config, Born::Here, None)
     }
 
-    /// Starts a guest whose process belongs to a thread as `born` says, at the image's beginning or where
-    /// another guest of the same image and the same configuration was in this state.
+    /// Starts a guest whose process belongs to a thread as `born` says, at the image's beginning or in the
+    /// [state](snapshot::State::config) of another one.
     ///
     /// # Errors
     ///
@@ -164,8 +165,13 @@ impl Machine {
             None => Stream::nowhere().map_err(setup("open the null device"))?,
         };
         let pinned = if config.pin { Pinned::here() } else { None };
-        let names: Vec<Vec<u8>> = config.grants.iter().map(|grant| grant.name.clone().into_bytes()).collect();
-        let strings = Strings::new(&config.arguments, &config.environment, &names)?;
+        let strings = match state {
+            Some(state) => state.strings().clone(),
+            None => {
+                let names = config.grants.iter().map(|grant| grant.name.clone().into_bytes());
+                Strings::new(&config.arguments, &config.environment, &names.collect::<Vec<_>>())?
+            }
+        };
         let (pages, file) = MachinePages::new(&strings.bytes).map_err(setup("make the machine's pages"))?;
         let pages = Arc::new(pages);
         let (process, kind) = match config.backend {
@@ -207,6 +213,7 @@ impl Machine {
         };
         let mut machine = Machine {
             image: image.clone(),
+            strings,
             backend,
             kind,
             memory,

@@ -8,7 +8,7 @@ use crate::machine::snapshot::State;
 use crate::machine::{Born, Config, Machine};
 use crate::worker::Worker;
 use crate::{Error, Image};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// A machine that may be used from any thread, one at a time.
 #[derive(Debug)]
@@ -29,12 +29,25 @@ pub(crate) struct Movable(Machine);
 unsafe impl Send for Movable {}
 
 impl Place {
-    /// Starts a guest, or one that goes on from a state.
+    /// Starts a guest.
     ///
     /// # Errors
     ///
     /// As [`Machine::start`].
-    pub(crate) fn start(image: &Image, config: Config, state: Option<&Arc<State>>) -> Result<Place, Error> {
+    pub(crate) fn start(image: &Image, config: Config) -> Result<Place, Error> {
+        Self::begin(image, config, None)
+    }
+
+    /// Makes a guest that goes on from a state. It has no streams, no devices and no functions yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::start`].
+    pub(crate) fn restore(state: &State) -> Result<Place, Error> {
+        Self::begin(state.image(), state.config(), Some(state))
+    }
+
+    fn begin(image: &Image, config: Config, state: Option<&State>) -> Result<Place, Error> {
         let backend = match config.backend {
             BackendKind::Auto if has_seccomp(image) => BackendKind::Seccomp,
             BackendKind::Auto => BackendKind::Ptrace,
@@ -42,11 +55,11 @@ impl Place {
         };
         let config = Config { pin: false, backend, ..config };
         if backend == BackendKind::Seccomp {
-            let machine = Machine::begin(image, config, Born::Detached, state.map(|state| &**state))?;
+            let machine = Machine::begin(image, config, Born::Detached, state)?;
             return Ok(Place::Here(Movable(machine)));
         }
         let worker = Worker::new("vcpu-machine").map_err(|error| Error::system("start a thread", error))?;
-        let begin = || Machine::begin(image, config, Born::Here, state.map(|state| &**state)).map(Movable);
+        let begin = || Machine::begin(image, config, Born::Here, state).map(Movable);
         let machine = worker.run(begin)?;
         Ok(Place::There { machine: Some(machine), worker })
     }

@@ -3,10 +3,14 @@
 //! Of RAM it keeps the pages that the guest has touched, in a file of its own; a new guest gets a copy of them
 //! before it runs. Its clock goes on from where it stood.
 
-use super::Machine;
 use super::exchange::Waiting;
 use super::moment::Moment;
+use super::{Config, Machine};
 use crate::Error;
+use crate::backend::BackendKind;
+use crate::clock::ClockMode;
+use crate::image::Image;
+use crate::information::Strings;
 use crate::memory::GuestMemory;
 use crate::sys::{self, Mapping};
 use rustix::fs::SeekFrom;
@@ -18,6 +22,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// Such a state.
 #[derive(Debug)]
 pub(crate) struct State {
+    image: Image,
+    backend: BackendKind,
+    clock: ClockMode,
+    /// Arguments, environment and names of devices.
+    strings: Strings,
     moment: Moment,
     waiting: Waiting,
     ram: Ram,
@@ -107,12 +116,30 @@ impl State {
         let moment = Moment::of(machine)?;
         let ram =
             Ram::of(&machine.memory).map_err(|error| Error::system("copy the guest's memory", error))?;
-        Ok(State { moment, waiting, ram })
+        let clock = if machine.timers.clock().is_virtual() { ClockMode::Virtual } else { ClockMode::Real };
+        let (image, strings) = (machine.image.clone(), machine.strings.clone());
+        Ok(State { image, backend: machine.kind, clock, strings, moment, waiting, ram })
+    }
+
+    /// The guest's image.
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// What a guest that goes on from here must be given, but for streams, grants and functions.
+    pub(crate) fn config(&self) -> Config {
+        let memory = Some(self.ram.size());
+        Config { memory, backend: self.backend, clock: self.clock, ..Config::default() }
     }
 
     /// What RAM was.
     pub(crate) fn ram(&self) -> &Ram {
         &self.ram
+    }
+
+    /// Arguments, environment and names of devices.
+    pub(super) fn strings(&self) -> &Strings {
+        &self.strings
     }
 
     /// What the clock said, in ns.
