@@ -26,6 +26,7 @@ use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use exchange::Exchange;
 use rustix::thread::CpuSet;
+use snapshot::Saved;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -123,6 +124,26 @@ impl EventLines {
     }
 }
 
+/// What a guest begins with.
+#[derive(Debug)]
+pub(crate) enum Begin<'s> {
+    /// Its image.
+    Image,
+    /// The state of another one.
+    State(&'s Saved),
+    /// As well, in the RAM of one of that image that is dead.
+    Reused(&'s Saved, GuestMemory),
+}
+
+impl<'s> Begin<'s> {
+    fn state(&self) -> Option<&'s Saved> {
+        match self {
+            Begin::Image => None,
+            Begin::State(state) | Begin::Reused(state, _) => Some(state),
+        }
+    }
+}
+
 /// Whether the guest goes on.
 enum Flow {
     Answer(Result<u64, CallError>),
@@ -138,11 +159,11 @@ impl Machine {
     ///
     /// If the image needs more memory than it is given, or the system refuses something.
     pub fn start(image: &Image, config: Config) -> Result<Machine, Error> {
-        Self::begin(image, config, Born::Here, None)
+        Self::begin(image, config, Born::Here, Begin::Image)
     }
 
     /// Starts a guest whose process belongs to a thread as `born` says, at the image's beginning or in the
-    /// [state](snapshot::State::config) of another one.
+    /// [state](Saved::config) of another one.
     ///
     /// # Errors
     ///
@@ -151,13 +172,18 @@ impl Machine {
         image: &Image,
         config: Config,
         born: Born,
-        state: Option<&snapshot::State>,
+        begin: Begin<'_>,
     ) -> Result<Machine, Error> {
+        let state = begin.state();
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
         let setup = |what| move |error| Error::system(what, error);
-        let memory = GuestMemory::new(image, size, state.map(snapshot::State::ram))
-            .map_err(setup("make the guest's memory from the image"))?;
+        let memory = match begin {
+            Begin::Image => GuestMemory::new(image, size, None),
+            Begin::State(state) => GuestMemory::new(image, size, Some(state.ram())),
+            Begin::Reused(state, memory) => state.ram().repair(&memory).map(|()| memory.renewed()),
+        };
+        let memory = memory.map_err(setup("make the guest's memory from the image"))?;
         let streams = match config.streams {
             Some(Streams { input, output, errors }) => {
                 [Stream::input(input), Stream::output(output), Stream::output(errors)]
@@ -193,7 +219,7 @@ impl Machine {
         drop(file);
         let events = Arc::new(Events::new(pages.clone(), process.pidfd()));
         let devices = Devices::new(config.grants, &memory, &events)?;
-        let clock = Clock::start(config.clock, state.map_or(0, snapshot::State::now));
+        let clock = Clock::start(config.clock, state.map_or(0, Saved::now));
         pages.set_information(information::page(size, &clock, &strings));
         let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
         let own = has_own.then(|| OwnTimer::both(&pages, &clock));
@@ -233,6 +259,13 @@ impl Machine {
             state.apply(&mut machine)?;
         }
         Ok(machine)
+    }
+
+    /// Ends the guest, and gives its RAM, which nobody uses any more.
+    pub(crate) fn into_memory(self) -> GuestMemory {
+        // All others end with this statement: process, devices, and threads that raise lines.
+        let Machine { memory, .. } = self;
+        memory
     }
 
     /// Runs the guest to its end.

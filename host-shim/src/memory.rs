@@ -54,6 +54,16 @@ impl Piece {
 }
 
 impl GuestMemory {
+    /// RAM that a guest of the same image has used, as new: what its pages may be used for is as the image
+    /// says. What is in it is the caller's business.
+    pub(crate) fn renewed(mut self) -> GuestMemory {
+        self.access.fill(0);
+        for piece in self.pieces.clone() {
+            self.set_access(piece.address..piece.address + piece.length, piece.access);
+        }
+        self
+    }
+
     /// Makes RAM of `size` bytes and copies into it the image, or what another guest of it had made of it.
     pub(crate) fn new(image: &Image, size: u64, state: Option<&Ram>) -> io::Result<GuestMemory> {
         let pieces = pieces(image.segments(), size);

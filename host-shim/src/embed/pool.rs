@@ -5,7 +5,7 @@
 
 use super::place::Place;
 use crate::Error;
-use crate::machine::snapshot::State;
+use crate::machine::snapshot::Saved;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -18,7 +18,7 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    state: State,
+    state: Saved,
     shelf: Mutex<Shelf>,
     changed: Condvar,
 }
@@ -28,7 +28,7 @@ struct Shelf {
     ready: Vec<Place>,
     /// How many there should be.
     wanted: usize,
-    /// Guests that nobody needs any more.
+    /// Guests that nobody needs any more, whose RAM others can use.
     used: Vec<Place>,
     /// Why there are fewer, until somebody was told.
     failed: Option<Error>,
@@ -37,13 +37,13 @@ struct Shelf {
 
 impl Pool {
     /// A pool that keeps none ready.
-    pub(crate) fn new(state: State) -> Pool {
+    pub(crate) fn new(state: Saved) -> Pool {
         let shared = Shared { state, shelf: Mutex::default(), changed: Condvar::new() };
         Pool { shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 
     /// The state that all its guests begin with.
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &Saved {
         &self.shared.state
     }
 
@@ -106,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// Ends a guest, when there is time.
+    /// Ends a guest of the same image and as much RAM, when there is time.
     pub(crate) fn give_back(&self, place: Place) {
         let mut shelf = self.shared.shelf();
         // Who resets faster than guests can be made does not pile up old ones.
@@ -131,8 +131,12 @@ impl Shared {
         let mut shelf = self.shelf();
         while !shelf.end {
             if shelf.ready.len() < shelf.wanted && shelf.failed.is_none() {
+                let used = shelf.used.pop();
                 drop(shelf);
-                let made = Place::restore(&self.state);
+                let made = match used {
+                    Some(used) => used.replace(&self.state),
+                    None => Place::restore(&self.state),
+                };
                 shelf = self.shelf();
                 match made {
                     Ok(place) => shelf.ready.push(place),

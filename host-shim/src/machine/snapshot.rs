@@ -1,7 +1,11 @@
 //! The state of a guest that waits for a request, from which others can be made to go on.
 //!
 //! Of RAM it keeps the pages that the guest has touched, in a file of its own; a new guest gets a copy of them
-//! before it runs. Its clock goes on from where it stood.
+//! before it runs, in new RAM or in that of one that is dead. Its clock goes on from where it stood.
+//!
+//! A new guest is a new process. To set an old one back would take less time, and would be no reset: its
+//! process has run code that may be hostile, which could have kept from being stopped, and nobody but the kernel
+//! could tell. For the same reason the pages that it has changed are found by comparing what it left behind.
 
 use super::exchange::Waiting;
 use super::moment::Moment;
@@ -13,15 +17,16 @@ use crate::image::Image;
 use crate::information::Strings;
 use crate::memory::GuestMemory;
 use crate::sys::{self, Mapping};
-use rustix::fs::SeekFrom;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use vcpu_abi::layout::PAGE_SIZE;
 
 /// Such a state.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct Saved {
     image: Image,
     backend: BackendKind,
     clock: ClockMode,
@@ -62,6 +67,52 @@ impl Ram {
     }
 }
 
+impl Ram {
+    /// Makes RAM what it was here, though a guest has used it since. That guest is dead, and RAM is not used by
+    /// anybody.
+    pub(crate) fn repair(&self, memory: &GuestMemory) -> io::Result<()> {
+        let (file, _) = memory.files();
+        let mut known = self.ranges.iter().peekable();
+        for now in data(file)? {
+            let mut at = now.start;
+            while at < now.end {
+                while known.next_if(|range| range.end <= at).is_some() {}
+                match known.peek() {
+                    Some(range) if range.start <= at => {
+                        let end = range.end.min(now.end);
+                        self.repair_pages(memory, at..end, file)?;
+                        at = end;
+                    }
+                    other => {
+                        let end = other.map_or(now.end, |range| range.start.min(now.end));
+                        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                        rustix::fs::fallocate(file, flags, at, end - at)?;
+                        at = end;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies those pages of a range that differ.
+    fn repair_pages(&self, memory: &GuestMemory, range: Range<u64>, file: BorrowedFd<'_>) -> io::Result<()> {
+        for at in range.step_by(PAGE_SIZE as usize) {
+            let page = |mapping: &Mapping| mapping.pointer().wrapping_add(at as usize);
+            // SAFETY: both mappings are longer than that and have a page there; nobody writes either, since the
+            // guest is dead and this copy never changes.
+            let differs = unsafe {
+                let slice = |from| std::slice::from_raw_parts(from, PAGE_SIZE as usize);
+                slice(page(&memory.mapping)) != slice(page(&self.copy))
+            };
+            if differs {
+                copy(self.copy.pointer(), file, &(at..at + PAGE_SIZE))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The ranges of a file that it has pages for.
 fn data(file: BorrowedFd<'_>) -> io::Result<Vec<Range<u64>>> {
     let mut ranges = Vec::new();
@@ -97,7 +148,7 @@ fn copy(mapping: *const u8, file: BorrowedFd<'_>, range: &Range<u64>) -> io::Res
     Ok(())
 }
 
-impl State {
+impl Saved {
     /// The state of a guest that waits for a request.
     ///
     /// # Errors
@@ -107,7 +158,7 @@ impl State {
     /// # Panics
     ///
     /// If the guest does not wait for a request.
-    pub(crate) fn of(machine: &mut Machine) -> Result<State, Error> {
+    pub(crate) fn of(machine: &mut Machine) -> Result<Saved, Error> {
         let waiting = machine.exchange.waiting.expect("the guest waits");
         // From here on its answer is a register of a stopped guest, here and in those that are made of it.
         if !std::mem::replace(&mut machine.answered, true) {
@@ -118,7 +169,7 @@ impl State {
             Ram::of(&machine.memory).map_err(|error| Error::system("copy the guest's memory", error))?;
         let clock = if machine.timers.clock().is_virtual() { ClockMode::Virtual } else { ClockMode::Real };
         let (image, strings) = (machine.image.clone(), machine.strings.clone());
-        Ok(State { image, backend: machine.kind, clock, strings, moment, waiting, ram })
+        Ok(Saved { image, backend: machine.kind, clock, strings, moment, waiting, ram })
     }
 
     /// The guest's image.
