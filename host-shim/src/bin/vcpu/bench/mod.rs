@@ -12,7 +12,7 @@
 //! | [`progress`] | what is being measured, on a terminal |
 //! | [`place`] | where a guest runs, and with which backend |
 //! | [`native`], [`counter`], [`random`] | native processes that take faults, timers and signals; the time-stamp counter |
-//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads` | one group of figures each |
+//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads`, `embed` | one group of figures each |
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `stream` | the two figures of `data` that a guest does nothing for but move it |
@@ -27,6 +27,7 @@ mod compare;
 mod compute;
 mod counter;
 mod data;
+mod embed;
 mod event;
 mod events_off;
 mod figure;
@@ -62,7 +63,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What to measure: call, event, compute, start, memory, size, data, threads [default: everything]
+    /// What to measure: call, event, compute, start, memory, size, data, threads, embed [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -104,10 +105,11 @@ enum Group {
     Size,
     Data,
     Threads,
+    Embed,
 }
 
 impl Group {
-    const ALL: [Group; 8] = [
+    const ALL: [Group; 9] = [
         Group::Call,
         Group::Event,
         Group::Compute,
@@ -116,6 +118,7 @@ impl Group {
         Group::Size,
         Group::Data,
         Group::Threads,
+        Group::Embed,
     ];
 
     fn name(self) -> &'static str {
@@ -128,6 +131,7 @@ impl Group {
             Group::Size => "size",
             Group::Data => "data",
             Group::Threads => "threads",
+            Group::Embed => "embed",
         }
     }
 
@@ -140,6 +144,7 @@ impl Group {
             Group::Size => &[],
             Group::Data => &["gunzip", "stream"],
             Group::Threads => &["measure", events_off::APP],
+            Group::Embed => &[embed::APP],
         }
     }
 
@@ -153,6 +158,7 @@ impl Group {
             Group::Size => Ok(size::measure()),
             Group::Data => data::measure(site),
             Group::Threads => threads::measure(site),
+            Group::Embed => embed::measure(site),
         }
     }
 }

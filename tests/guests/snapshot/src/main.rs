@@ -1,0 +1,128 @@
+//! A library of which everything can be changed that a reset must set back.
+
+#![no_std]
+#![no_main]
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+use libvcpu::abi::call::Access;
+use libvcpu::embed::{export, serve};
+use libvcpu::prelude::*;
+use libvcpu::{call, clock, event, thread};
+
+entry!(main, memory: 16 << 20);
+
+/// A page of its own, for rights.
+#[repr(C, align(4096))]
+struct Page([AtomicU64; 512]);
+
+static PAGE: Page = Page([const { AtomicU64::new(7) }; 512]);
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static TICKS: AtomicU32 = AtomicU32::new(0);
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// A line whose timer is set before the first call.
+const LINE: u32 = 5;
+
+fn main() {
+    COUNT.store(100, Relaxed);
+    // A thread that sleeps, and a timer, belong to the state.
+    let ticker = || {
+        loop {
+            thread::sleep(Duration::from_millis(2));
+            TICKS.fetch_add(1, Relaxed);
+        }
+    };
+    thread::Builder::new().name("ticker".into()).spawn(ticker).expect("there is room");
+    call::timer_set(LINE, Some(clock::now() + 20_000_000)).expect("the line exists");
+    set_modes(0x1fa0);
+    READY.store(true, Relaxed);
+    serve(&[
+        export!(count),
+        export!(fill),
+        export!(ticks),
+        export!(timer),
+        export!(now),
+        export!(modes),
+        export!(set_modes),
+        export!(forbid),
+        export!(touch),
+        export!(fault),
+        export!(spin),
+        export!(is_ready),
+    ]);
+}
+
+fn count(_: ()) -> u32 {
+    COUNT.fetch_add(1, Relaxed)
+}
+
+/// Takes so many bytes of the heap and writes them, for good. Gives the sum of what was there.
+fn fill(bytes: u32) -> u64 {
+    let mut all: Vec<u8> = Vec::with_capacity(bytes as usize);
+    let sum = all.spare_capacity_mut().iter().map(|byte| {
+        // SAFETY: memory of the heap holds something; what, is the question.
+        u64::from(unsafe { byte.as_ptr().read_volatile() })
+    });
+    let sum = sum.sum();
+    all.resize(bytes as usize, 0xaa);
+    core::mem::forget(all);
+    sum
+}
+
+/// How often the thread has woken, after a while.
+fn ticks(_: ()) -> u32 {
+    let before = TICKS.load(Relaxed);
+    thread::sleep(Duration::from_millis(20));
+    TICKS.load(Relaxed) - before
+}
+
+/// Whether the timer has come, once it should have.
+fn timer(_: ()) -> bool {
+    event::wait_until(Some(clock::now() + 10_000_000_000), || event::count(LINE) > 0)
+}
+
+fn now(_: ()) -> u64 {
+    clock::now()
+}
+
+/// How the processor rounds and what it masks.
+fn modes(_: ()) -> u32 {
+    let mut modes = 0u32;
+    // SAFETY: stores a register.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut modes, options(nostack, preserves_flags)) };
+    modes
+}
+
+fn set_modes(modes: u32) {
+    // SAFETY: loads the register with a value that exists: the tests say so.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const modes, options(nostack, preserves_flags)) };
+}
+
+/// Takes the right to write the page.
+fn forbid(_: ()) -> bool {
+    let start = (&raw const PAGE) as u64;
+    // SAFETY: nobody but `touch` uses the page, and it may fault.
+    unsafe { call::protect(start..start + 4096, Access::READ) }.is_ok()
+}
+
+/// Writes the page, and gives what it held.
+fn touch(_: ()) -> u64 {
+    PAGE.0[0].swap(8, Relaxed)
+}
+
+fn fault(_: ()) {
+    // SAFETY: it is not valid, which is why it is here.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(0x10).write_volatile(1) };
+}
+
+fn spin(_: ()) {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn is_ready(_: ()) -> bool {
+    READY.load(Relaxed)
+}

@@ -1,0 +1,209 @@
+//! Snapshots: what a guest is after its start is what every guest is that begins there, and nothing more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use vcpu_host::{CallError, Image, Sandbox, Snapshot};
+use vcpu_tests::{BackendKind, on_every_backend};
+
+/// More time than any call needs that ends by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A deadline that is to come.
+const SOON: Duration = Duration::from_millis(100);
+
+/// How the guest has set its processor before the snapshot, and another way.
+const MODES: u32 = 0x1fa0;
+const OTHER_MODES: u32 = 0x7f80;
+
+fn start(backend: BackendKind) -> (Sandbox, Snapshot) {
+    let image = Image::open(vcpu_tests::image("guest-snapshot")).expect("the image is one");
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+    let mut sandbox = builder.build().expect("the sandbox starts");
+    let snapshot = sandbox.snapshot().expect("the guest waits");
+    (sandbox, snapshot)
+}
+
+fn another(snapshot: &Snapshot) -> Sandbox {
+    snapshot.builder().call_deadline(PATIENCE).build().expect("a guest goes on from the snapshot")
+}
+
+fn call<R: serde::de::DeserializeOwned>(sandbox: &mut Sandbox, name: &str) -> R {
+    sandbox.call(name, &()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+on_every_backend!(
+    the_guest_goes_on_after_its_snapshot,
+    a_reset_sets_back_memory_registers_and_rights,
+    new_memory_is_zero_again,
+    a_guest_that_ended_is_reset,
+    many_guests_begin_alike_and_share_nothing,
+    threads_and_timers_go_on,
+    the_clock_goes_on_from_the_snapshot,
+    guests_are_kept_ready,
+    a_snapshot_outlives_its_sandbox_and_moves_between_threads,
+    a_dead_guest_has_no_snapshot,
+    functions_stay_with_the_sandbox,
+    resets_leave_nothing_behind,
+);
+
+fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
+    let (mut sandbox, snapshot) = start(backend);
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+    assert_eq!(call::<u32>(&mut sandbox, "modes") & !0x3f, MODES & !0x3f);
+    let second = sandbox.snapshot().expect("the guest waits");
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 101);
+    sandbox.reset(&snapshot).unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+    sandbox.reset(&second).unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 101);
+}
+
+fn a_reset_sets_back_memory_registers_and_rights(backend: BackendKind) {
+    let (mut sandbox, snapshot) = start(backend);
+    snapshot.keep_ready(1).unwrap();
+    for _ in 0..3 {
+        assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+        assert_eq!(call::<u64>(&mut sandbox, "touch"), 7);
+        assert_eq!(call::<u32>(&mut sandbox, "modes") & !0x3f, MODES & !0x3f);
+        sandbox.call::<u32, ()>("set_modes", &OTHER_MODES).unwrap();
+        assert_eq!(call::<u32>(&mut sandbox, "modes") & !0x3f, OTHER_MODES & !0x3f);
+        assert!(call::<bool>(&mut sandbox, "forbid"));
+        assert!(matches!(sandbox.call::<(), u64>("touch", &()), Err(CallError::Ended(_))));
+        sandbox.reset(&snapshot).unwrap();
+    }
+    assert_eq!(sandbox.metrics().resets, 3);
+}
+
+fn new_memory_is_zero_again(backend: BackendKind) {
+    let (mut sandbox, snapshot) = start(backend);
+    snapshot.keep_ready(1).unwrap();
+    for round in 0..4 {
+        let sum: u64 = sandbox.call("fill", &(2u32 << 20)).unwrap();
+        assert_eq!(sum, 0, "round {round}");
+        sandbox.reset(&snapshot).unwrap();
+        snapshot.wait_until_ready().unwrap();
+    }
+}
+
+fn a_guest_that_ended_is_reset(backend: BackendKind) {
+    let (sandbox, snapshot) = start(backend);
+    drop(sandbox);
+    let mut sandbox = snapshot.builder().call_deadline(SOON).build().unwrap();
+    for end in ["fault", "spin"] {
+        assert!(matches!(sandbox.call::<(), ()>(end, &()), Err(CallError::Ended(_))), "{end}");
+        assert!(matches!(sandbox.call::<(), u32>("count", &()), Err(CallError::Dead)), "{end}");
+        sandbox.reset(&snapshot).unwrap();
+        assert_eq!(call::<u32>(&mut sandbox, "count"), 100, "{end}");
+    }
+}
+
+fn many_guests_begin_alike_and_share_nothing(backend: BackendKind) {
+    let (sandbox, snapshot) = start(backend);
+    let mut all: Vec<_> = std::iter::once(sandbox).chain((0..9).map(|_| another(&snapshot))).collect();
+    let pids: BTreeSet<i32> = all.iter_mut().map(Sandbox::pid).collect();
+    assert_eq!(pids.len(), all.len());
+    for (number, sandbox) in all.iter_mut().enumerate() {
+        for turn in 0..number as u32 {
+            assert_eq!(call::<u32>(sandbox, "count"), 100 + turn);
+        }
+    }
+    for (number, sandbox) in all.iter_mut().enumerate() {
+        assert_eq!(call::<u32>(sandbox, "count"), 100 + number as u32);
+    }
+}
+
+fn threads_and_timers_go_on(backend: BackendKind) {
+    let (sandbox, snapshot) = start(backend);
+    for mut sandbox in [sandbox, another(&snapshot), another(&snapshot)] {
+        assert!(call::<u32>(&mut sandbox, "ticks") > 0);
+        assert!(call::<bool>(&mut sandbox, "timer"));
+    }
+}
+
+fn the_clock_goes_on_from_the_snapshot(backend: BackendKind) {
+    let (mut sandbox, snapshot) = start(backend);
+    let before: u64 = call(&mut sandbox, "now");
+    std::thread::sleep(Duration::from_millis(300));
+    let mut another = another(&snapshot);
+    let first: u64 = call(&mut another, "now");
+    let second: u64 = call(&mut another, "now");
+    assert!(first < before + 300_000_000, "the time between is not the new guest's: {before} and {first}");
+    assert!(second >= first);
+}
+
+fn guests_are_kept_ready(backend: BackendKind) {
+    let (mut sandbox, snapshot) = start(backend);
+    assert_eq!(snapshot.ready(), 0);
+    snapshot.keep_ready(3).unwrap();
+    snapshot.wait_until_ready().unwrap();
+    assert_eq!(snapshot.ready(), 3);
+    for _ in 0..20 {
+        assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+        sandbox.reset(&snapshot).unwrap();
+    }
+    snapshot.wait_until_ready().unwrap();
+    snapshot.keep_ready(1).unwrap();
+    assert!(snapshot.ready() <= 1);
+    snapshot.keep_ready(0).unwrap();
+    sandbox.reset(&snapshot).unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+}
+
+fn a_snapshot_outlives_its_sandbox_and_moves_between_threads(backend: BackendKind) {
+    let (sandbox, snapshot) = start(backend);
+    let moved = std::thread::spawn(move || {
+        let mut sandbox = sandbox;
+        assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+        sandbox
+    });
+    // The thread that has used it is gone; its guest is not.
+    let mut sandbox = moved.join().unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 101);
+    drop(sandbox);
+    let made = std::thread::scope(|scope| {
+        let make = || scope.spawn(|| another(&snapshot));
+        let threads: Vec<_> = (0..4).map(|_| make()).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for mut sandbox in made {
+        assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+        assert!(call::<bool>(&mut sandbox, "is_ready"));
+    }
+}
+
+fn a_dead_guest_has_no_snapshot(backend: BackendKind) {
+    let (mut sandbox, _) = start(backend);
+    assert!(matches!(sandbox.call::<(), ()>("fault", &()), Err(CallError::Ended(_))));
+    assert!(matches!(sandbox.snapshot(), Err(CallError::Dead)));
+}
+
+fn functions_stay_with_the_sandbox(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-embed")).expect("the image is one");
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+    let mut sandbox = builder.function("double", |value: u32| value * 2).build().unwrap();
+    let snapshot = sandbox.snapshot().unwrap();
+    let ask = |sandbox: &mut Sandbox| sandbox.call::<_, String>("ask", &("double", 21u32)).unwrap();
+    assert_eq!(ask(&mut sandbox), "42");
+    sandbox.reset(&snapshot).unwrap();
+    assert_eq!(ask(&mut sandbox), "42");
+    let mut other = snapshot.builder().function("double", |value: u32| value + 1).build().unwrap();
+    assert_eq!(ask(&mut other), "22");
+    let mut without = snapshot.builder().build().unwrap();
+    assert!(ask(&mut without).contains("no function `double`"));
+}
+
+/// Neither processes, nor descriptors, nor threads.
+fn resets_leave_nothing_behind(backend: BackendKind) {
+    // Other tests run beside this one, so it counts what is its own: the children and files of a child.
+    let (mut sandbox, snapshot) = start(backend);
+    let mut pids = BTreeSet::new();
+    for _ in 0..20 {
+        pids.insert(sandbox.pid());
+        sandbox.reset(&snapshot).unwrap();
+    }
+    pids.remove(&sandbox.pid());
+    for pid in pids {
+        // A number may have been given again by now, but hardly to a guest.
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        assert!(!name.starts_with("vcpu-guest"), "guest {pid} is still there");
+    }
+}
