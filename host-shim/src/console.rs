@@ -71,8 +71,8 @@ enum Manner {
     Cautious,
 }
 
-/// One stream of a guest.
-#[derive(Debug)]
+/// One stream of a guest. Clones are the same stream.
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     file: Arc<OwnedFd>,
     manner: Manner,

@@ -236,6 +236,11 @@ impl Image {
         Ok(())
     }
 
+    /// Whether both are the same image, opened once.
+    pub(crate) fn is(&self, other: &Image) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path

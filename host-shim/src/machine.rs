@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod exchange;
+pub(crate) mod given;
 mod moment;
 pub(crate) mod snapshot;
 
@@ -184,12 +185,7 @@ impl Machine {
             Begin::Reused(state, memory) => state.ram().repair(&memory).map(|()| memory.renewed()),
         };
         let memory = memory.map_err(setup("make the guest's memory from the image"))?;
-        let streams = match config.streams {
-            Some(Streams { input, output, errors }) => {
-                [Stream::input(input), Stream::output(output), Stream::output(errors)]
-            }
-            None => Stream::nowhere().map_err(setup("open the null device"))?,
-        };
+        let streams = given::streams(config.streams)?;
         let pinned = if config.pin { Pinned::here() } else { None };
         let strings = match state {
             Some(state) => state.strings().clone(),
@@ -259,6 +255,11 @@ impl Machine {
             state.apply(&mut machine)?;
         }
         Ok(machine)
+    }
+
+    /// Whether its RAM could be that of a guest in this state.
+    pub(crate) fn fits(&self, state: &Saved) -> bool {
+        self.image.is(state.image()) && self.memory.size() == state.ram().size()
     }
 
     /// Ends the guest, and gives its RAM, which nobody uses any more.

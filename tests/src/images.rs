@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 28] = [
+const PACKAGES: [&str; 29] = [
     "compute",
     "faults",
     "gunzip",
@@ -21,6 +21,7 @@ const PACKAGES: [&str; 28] = [
     "guest-preempt",
     "guest-registers",
     "guest-reports",
+    "guest-snapshot",
     "guest-soak",
     "guest-sync",
     "guest-thread-local",

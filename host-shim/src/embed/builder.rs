@@ -4,7 +4,7 @@ use super::functions::{self, Function, Registered};
 use super::memory::SharedMemory;
 use super::metrics::Counters;
 use super::place::Place;
-use super::{Metrics, Sandbox};
+use super::{Metrics, Sandbox, Snapshot};
 use crate::Error;
 use crate::backend::BackendKind;
 use crate::clock::ClockMode;
@@ -12,7 +12,8 @@ use crate::console::Streams;
 use crate::grant::Grant;
 use crate::image::Image;
 use crate::machine::Config;
-use crate::machine::exchange::Limits;
+use crate::machine::exchange::{Functions, Limits};
+use crate::machine::given::{self, Given};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ pub struct SandboxBuilder {
     start_deadline: Option<Duration>,
     limits: Limits,
     functions: HashMap<String, Function>,
+    snapshot: Option<Snapshot>,
 }
 
 impl fmt::Debug for SandboxBuilder {
@@ -58,7 +60,13 @@ impl SandboxBuilder {
             start_deadline: Some(START_DEADLINE),
             limits: Limits { time: None, reply: MESSAGE_MAX },
             functions: HashMap::new(),
+            snapshot: None,
         }
+    }
+
+    pub(super) fn of_snapshot(snapshot: Snapshot) -> SandboxBuilder {
+        let builder = SandboxBuilder::new(snapshot.image());
+        SandboxBuilder { snapshot: Some(snapshot), ..builder }
     }
 
     /// RAM of the guest in bytes; otherwise it gets what the image wants.
@@ -179,20 +187,41 @@ impl SandboxBuilder {
     /// If the image needs more memory than it is given, the system refuses something, or the guest ends
     /// ([`Error::EndedEarly`]).
     pub fn build(self) -> Result<Sandbox, Error> {
-        let SandboxBuilder { image, config, start_deadline, limits, functions } = self;
+        let SandboxBuilder { image, config, start_deadline, limits, functions, snapshot } = self;
         let counters = Arc::new(Counters::default());
         let functions = Registered { functions, counters: counters.clone() };
-        let mut place = Place::start(&image, config, None)?;
-        let outcome = place.with(|machine| {
-            machine.embed(Box::new(functions));
-            machine.run_to_first_request(start_deadline)
-        })?;
-        if let Some(outcome) = outcome {
-            return Err(Error::EndedEarly(outcome));
-        }
+        let place = match snapshot {
+            None => start(&image, config, Box::new(functions), start_deadline)?,
+            Some(snapshot) => {
+                let streams = given::streams(config.streams)?;
+                let functions: Option<Box<dyn Functions>> = Some(Box::new(functions));
+                let given = Given { streams, grants: config.grants, functions };
+                let mut place = snapshot.pool().take()?;
+                place.with(|machine| machine.take_over(given))?;
+                place
+            }
+        };
         tracing::debug!(image = %image.path().display(), "a sandbox waits for calls");
         let (request, reply) = (Vec::new(), Vec::new());
         let metrics = Metrics::default();
         Ok(Sandbox { place, image, limits, request, reply, lives: true, metrics, counters })
+    }
+}
+
+/// Starts a guest, and lets it run until it waits for its first call.
+fn start(
+    image: &Image,
+    config: Config,
+    functions: Box<dyn Functions>,
+    deadline: Option<Duration>,
+) -> Result<Place, Error> {
+    let mut place = Place::start(image, config)?;
+    let outcome = place.with(|machine| {
+        machine.embed(functions);
+        machine.run_to_first_request(deadline)
+    })?;
+    match outcome {
+        None => Ok(place),
+        Some(outcome) => Err(Error::EndedEarly(outcome)),
     }
 }

@@ -43,7 +43,7 @@ impl Pool {
     }
 
     /// The state that all its guests begin with.
-    pub(crate) fn state(&self) -> &Saved {
+    pub(crate) fn saved(&self) -> &Saved {
         &self.shared.state
     }
 
@@ -106,8 +106,11 @@ impl Pool {
         }
     }
 
-    /// Ends a guest of the same image and as much RAM, when there is time.
-    pub(crate) fn give_back(&self, place: Place) {
+    /// Ends a guest, when there is time if others can use its RAM.
+    pub(crate) fn give_back(&self, mut place: Place) {
+        if !place.with(|machine| machine.fits(&self.shared.state)) {
+            return;
+        }
         let mut shelf = self.shared.shelf();
         // Who resets faster than guests can be made does not pile up old ones.
         if shelf.used.len() >= shelf.wanted {

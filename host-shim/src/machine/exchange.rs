@@ -55,6 +55,13 @@ pub(crate) struct Exchange {
     unfetched: bool,
 }
 
+impl Exchange {
+    /// Takes away what the guest may call.
+    pub(super) fn take_functions(&mut self) -> Option<Box<dyn Functions>> {
+        self.functions.take()
+    }
+}
+
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Exchange").field("waiting", &self.waiting).finish_non_exhaustive()

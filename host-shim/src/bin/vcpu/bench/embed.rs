@@ -11,7 +11,8 @@ use crate::status::Failure;
 use rustix::process::Pid;
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use std::time::Instant;
-use vcpu_host::{CallError, Image, Sandbox, Snapshot};
+use vcpu_host::embed::{CallError, Snapshot};
+use vcpu_host::{Image, Sandbox};
 
 /// The app that is called.
 pub(super) const APP: &str = "plugin";
@@ -65,7 +66,8 @@ fn calls(site: &Site, image: &Image) -> Result<Vec<Figure>, Failure> {
     if let Some(other) = other_core() {
         stay(Pid::from_raw(sandbox.pid()), other).map_err(|error| cannot("choose a core", error))?;
     }
-    let (input, output) = (sandbox.allocate(LARGE).map_err(failed)?, sandbox.allocate(LARGE).map_err(failed)?);
+    let (input, output) =
+        (sandbox.allocate(LARGE).map_err(failed)?, sandbox.allocate(LARGE).map_err(failed)?);
     let slices = (input.slice(), output.slice());
     let (mut empty, mut large) = (Vec::new(), Vec::new());
     for round in 0..WARM_UP + SAMPLES {
@@ -81,10 +83,7 @@ fn calls(site: &Site, image: &Image) -> Result<Vec<Figure>, Failure> {
 }
 
 /// What one of some calls takes, in ns.
-fn each(
-    sandbox: &mut Sandbox,
-    call: impl Fn(&mut Sandbox) -> Result<(), CallError>,
-) -> Result<f64, Failure> {
+fn each(sandbox: &mut Sandbox, call: impl Fn(&mut Sandbox) -> Result<(), CallError>) -> Result<f64, Failure> {
     let begin = Instant::now();
     for _ in 0..CALLS {
         call(sandbox).map_err(failed)?;
