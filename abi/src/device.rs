@@ -4,7 +4,9 @@
 //! and [`DeviceWrite`](crate::call::Call::DeviceWrite) reach its registers,
 //! [`DeviceNotify`](crate::call::Call::DeviceNotify) is its doorbell, and its interrupt is an event line of its
 //! own. Queues (split, `VIRTIO_F_VERSION_1`) and buffers lie in RAM, by guest addresses, outside the image's
-//! text. Devices are numbered from 0 in the order of the names in
+//! text. A driver that breaks these rules finds `DEVICE_NEEDS_RESET` in the status, and the device does nothing
+//! until it is reset. Buffers that a device has used before `DeviceNotify` answers raise the line as well, unless
+//! the driver has set `VIRTQ_AVAIL_F_NO_INTERRUPT`. Devices are numbered from 0 in the order of the names in
 //! [`InfoPage::devices`](crate::info::InfoPage::devices).
 
 /// Most devices that a guest can have.
@@ -15,6 +17,9 @@ pub const FIRST_DEVICE_LINE: u32 = 62;
 
 /// Most entries of a queue.
 pub const QUEUE_SIZE_MAX: u32 = 256;
+
+/// Most bytes of all buffers of one request together. Descriptors that are indirect are not offered.
+pub const REQUEST_MAX: u32 = 4 << 20;
 
 /// The event line that a device raises when it has used buffers, or when its configuration or its status has
 /// changed.
@@ -100,6 +105,16 @@ pub const CONFIG: u64 = 0x100;
 
 /// Most bytes of a device's configuration.
 pub const CONFIG_SIZE_MAX: u64 = 0x100;
+
+/// Where the configuration of a console says, in four bytes behind what virtio defines, which of its streams
+/// are closed: [`CONSOLE_INPUT_ENDED`] and [`CONSOLE_OUTPUT_CLOSED`]. A change raises the device's line.
+pub const CONSOLE_CLOSED: u64 = 12;
+
+/// The input has ended. A buffer that is used with no byte in it says so as well, once; later ones stay unused.
+pub const CONSOLE_INPUT_ENDED: u32 = 1 << 0;
+
+/// Nobody reads the output any more: it is dropped.
+pub const CONSOLE_OUTPUT_CLOSED: u32 = 1 << 1;
 
 /// What a device is, by its virtio device type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,95 @@
 //! Devices: how a guest reaches what it was granted.
+//!
+//! Each grant is a virtio device. A guest's request is served on the vCPU's own thread, while the guest waits
+//! in its call; only what cannot be done at once, because a stream is empty or full, is done later, by the
+//! thread that watches streams.
+
+mod block;
+mod console;
+mod entropy;
+mod request;
+#[cfg(test)]
+mod tests;
+mod transport;
 
 use crate::Error;
+use crate::console::Readiness;
 use crate::events::Events;
-use crate::grant::Grant;
-use crate::memory::GuestMemory;
-use std::sync::Arc;
+use crate::grant::{Grant, Resource};
+use crate::memory::{GuestMemory, View};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transport::Transport;
 use vcpu_abi::call::Error as CallError;
+use vcpu_abi::device::{DEVICES_MAX, Kind, line};
+
+/// What a device does, behind its transport.
+trait Model: Debug + Send {
+    fn kind(&self) -> Kind;
+
+    /// The features that it offers besides those of the transport.
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// Its configuration as the driver reads it.
+    fn config(&self) -> &[u8] {
+        &[]
+    }
+
+    /// Counts changes of the configuration.
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    /// Serves one request. It must come back soon, whatever the request says.
+    fn serve(&mut self, queue: usize, request: &request::Request<'_>) -> Result<Served, request::Broken>;
+
+    /// Forgets what the driver has done.
+    fn reset(&mut self) {}
+}
+
+/// What became of a request.
+enum Served {
+    /// It was carried out, and so many bytes were written to it.
+    Used(usize),
+    /// It has to wait until a stream is ready.
+    Later(Readiness),
+    /// It waits for something that will not come any more.
+    Never,
+}
+
+/// A device, which the vCPU's thread uses and the thread that watches streams.
+#[derive(Debug)]
+pub(crate) struct Device(Mutex<Transport>);
+
+impl Device {
+    fn lock(&self) -> MutexGuard<'_, Transport> {
+        // What a panic elsewhere left half done is the business of the driver alone.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves a queue, and says for which stream the rest waits.
+    pub(crate) fn serve(&self, queue: usize) -> Option<Readiness> {
+        self.lock().serve(queue)
+    }
+}
+
+/// A queue that is to be served once a stream is ready.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    pub(crate) stream: Readiness,
+    pub(crate) device: Arc<Device>,
+    pub(crate) queue: usize,
+}
 
 /// The devices of a sandbox.
 #[derive(Debug, Default)]
-pub(crate) struct Devices {}
+pub(crate) struct Devices(Vec<Arc<Device>>);
 
 impl Devices {
     /// A device for each grant, in their order.
@@ -19,13 +99,46 @@ impl Devices {
     /// If a grant cannot be served.
     pub(crate) fn new(
         grants: Vec<Grant>,
-        _memory: &GuestMemory,
-        _events: &Arc<Events>,
+        memory: &GuestMemory,
+        events: &Arc<Events>,
     ) -> Result<Devices, Error> {
-        match grants.first() {
-            None => Ok(Devices {}),
-            Some(grant) => Err(Error::Start(format!("there is no device for the grant {}", grant.name))),
+        if grants.is_empty() {
+            return Ok(Devices(Vec::new()));
         }
+        let view =
+            memory.view().map_err(|error| Error::system("let devices see the guest's memory", error))?;
+        Self::with(grants, view, events)
+    }
+
+    fn with(grants: Vec<Grant>, view: &View, events: &Arc<Events>) -> Result<Devices, Error> {
+        if grants.len() > DEVICES_MAX as usize {
+            return Err(Error::Start(format!(
+                "it is granted {} devices, and a guest can have {DEVICES_MAX}; grant less",
+                grants.len()
+            )));
+        }
+        let device = |(number, grant): (usize, Grant)| {
+            let failed =
+                |error| Error::Start(format!("what is granted as {:?} cannot be used: {error}", grant.name));
+            let model: Box<dyn Model> = match grant.resource {
+                Resource::Block { file, writable } => {
+                    Box::new(block::Block::new(file, writable, &grant.name).map_err(failed)?)
+                }
+                Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
+                Resource::Entropy => Box::new(entropy::Entropy),
+                Resource::Directory { .. } => {
+                    return Err(Error::Start(format!("there is no device for the grant {}", grant.name)));
+                }
+            };
+            let transport =
+                Transport::new(grant.name, model, view.clone(), events.clone(), line(number as u32));
+            Ok(Arc::new(Device(Mutex::new(transport))))
+        };
+        Ok(Devices(grants.into_iter().enumerate().map(device).collect::<Result<_, _>>()?))
+    }
+
+    fn device(&self, number: u64) -> Result<&Arc<Device>, CallError> {
+        usize::try_from(number).ok().and_then(|number| self.0.get(number)).ok_or(CallError::BadArgument)
     }
 
     /// Ends the devices, and gives what they were made of.
@@ -34,17 +147,26 @@ impl Devices {
     }
 
     /// Reads a register.
-    pub(crate) fn read(&self, _device: u64, _register: u64) -> Result<u64, CallError> {
-        Err(CallError::BadArgument)
+    pub(crate) fn read(&self, device: u64, register: u64) -> Result<u64, CallError> {
+        self.device(device)?.lock().read(register)
     }
 
     /// Writes a register.
-    pub(crate) fn write(&mut self, _device: u64, _register: u64, _value: u64) -> Result<u64, CallError> {
-        Err(CallError::BadArgument)
+    pub(crate) fn write(&self, device: u64, register: u64, value: u64) -> Result<u64, CallError> {
+        self.device(device)?.lock().write(register, value)
     }
 
-    /// Serves a queue in which there are new buffers.
-    pub(crate) fn notify(&mut self, _device: u64, _queue: u64) -> Result<u64, CallError> {
-        Err(CallError::BadArgument)
+    /// Serves a queue in which there are new buffers, and says what the rest waits for.
+    pub(crate) fn notify(&self, device: u64, queue: u64) -> Result<Option<Waits>, CallError> {
+        let device = self.device(device)?;
+        let mut transport = device.lock();
+        let queue = transport.queue_number(queue).ok_or(CallError::BadArgument)?;
+        let stream = transport.serve(queue);
+        Ok(stream.map(|stream| Waits { stream, device: device.clone(), queue }))
+    }
+
+    /// What drivers did wrong, in sentences.
+    pub(crate) fn reports(&self) -> Vec<String> {
+        self.0.iter().flat_map(|device| device.lock().reports().to_vec()).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::backend::seccomp::timer::OwnTimer;
 use crate::backend::{Backend, BackendKind, Pace, Request, Stop};
 use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
-use crate::device::Devices;
+use crate::device::{Devices, Waits};
 use crate::events::Events;
 use crate::grant::Grant;
 use crate::image::Image;
@@ -22,7 +22,7 @@ pub(crate) use crate::process::Born;
 use crate::process::{self, MachinePages};
 use crate::registers::Registers;
 use crate::report::{self, Outcome, Report};
-use crate::timers::Timers;
+use crate::timers::{Action, Timers};
 use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use exchange::Exchange;
@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use vcpu_abi::call::{Access, Call, Error as CallError, NEVER, STREAM_ERRORS, STREAM_INPUT, STREAM_OUTPUT};
 use vcpu_abi::layout::PAGE_SIZE;
-use vcpu_abi::page::{EVENT_LINES, State, Sticky};
+use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES, State, Sticky};
 
 /// Most bytes of a panic's message that are reported.
 const MESSAGE_MAX: u64 = 4096;
@@ -305,6 +305,11 @@ impl Machine {
         &self.memory
     }
 
+    /// What its drivers did wrong to its devices, in sentences.
+    pub fn device_reports(&self) -> Vec<String> {
+        self.devices.reports()
+    }
+
     /// The backend that runs it, which is not [`BackendKind::Auto`].
     pub fn backend(&self) -> BackendKind {
         self.kind
@@ -436,7 +441,16 @@ impl Machine {
             Call::Clock => Ok(self.timers.clock().now()),
             Call::DeviceRead => self.devices.read(a, b),
             Call::DeviceWrite => self.devices.write(a, b, c),
-            Call::DeviceNotify => self.devices.notify(a, b),
+            Call::DeviceNotify => match self.devices.notify(a, b) {
+                Ok(waits) => {
+                    if let Some(Waits { stream, device, queue }) = waits {
+                        let watched = self.timers.watch(stream, Action::Serve(device, queue));
+                        watched.map_err(|error| Error::system("watch a stream", error))?;
+                    }
+                    Ok(0)
+                }
+                Err(error) => Err(error),
+            },
             Call::Serve => match self.serve_requests((a, b), (c, d)) {
                 Ok(()) => return Ok(Flow::Continue),
                 Err(error) => Err(error),
@@ -462,7 +476,8 @@ impl Machine {
         let stream = &mut self.streams[stream as usize];
         let result = stream.transfer(memory, length);
         if result == Err(CallError::Again) {
-            self.timers.watch(stream.readiness()).map_err(|error| Error::system("watch a stream", error))?;
+            let watched = self.timers.watch(stream.readiness(), Action::Raise(CONSOLE_LINE));
+            watched.map_err(|error| Error::system("watch a stream", error))?;
         }
         Ok(result)
     }

@@ -10,6 +10,7 @@ use crate::backend::seccomp::slot::HALF;
 use crate::backend::seccomp::timer::{Alarm, OwnTimer};
 use crate::clock::Clock;
 use crate::console::Readiness;
+use crate::device::Device;
 use crate::events::Events;
 use crate::sys;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -19,7 +20,23 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES};
+use vcpu_abi::page::EVENT_LINES;
+
+/// What happens when a stream is ready.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// A line is raised.
+    Raise(u32),
+    /// A queue of a device is served.
+    Serve(Arc<Device>, usize),
+}
+
+/// A stream on which the guest waits.
+#[derive(Clone, Debug)]
+struct Watched {
+    stream: Readiness,
+    action: Action,
+}
 
 /// What to wait for.
 #[derive(Debug)]
@@ -29,8 +46,7 @@ struct Wishes {
     /// The guest's own timers, if it has some: that of the lower half of the lines, and that of the upper.
     own: Option<[Own; 2]>,
     limit: Option<u64>,
-    /// Streams on which the guest waits, with what it waits for.
-    streams: Vec<Readiness>,
+    streams: Vec<Watched>,
     end: bool,
 }
 
@@ -59,6 +75,12 @@ pub(crate) struct Timers {
 }
 
 impl Wishes {
+    fn watch(&mut self, watched: Watched) {
+        if !self.streams.iter().any(|other| other.stream.is_same(&watched.stream)) {
+            self.streams.push(watched);
+        }
+    }
+
     /// The earliest deadline that is not the guest's own timer's.
     fn earliest(&self) -> Option<u64> {
         self.timers.iter().flatten().copied().min()
@@ -128,7 +150,7 @@ impl Shared {
             let own = [&self.timer, &self.bell, self.events.process()];
             let own = &own[..if process_lives { 3 } else { 2 }];
             let mut fds: Vec<PollFd<'_>> = own.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-            fds.extend(streams.iter().map(|stream| PollFd::new(&stream.file, stream.events)));
+            fds.extend(streams.iter().map(|Watched { stream, .. }| PollFd::new(&stream.file, stream.events)));
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
@@ -149,11 +171,20 @@ impl Shared {
                 process_lives = false;
                 self.events.process_ended();
             }
-            let done: Vec<_> = streams.iter().zip(&ready[own.len()..]).filter(|(_, ready)| **ready).collect();
-            if !done.is_empty() {
-                let is_done = |stream: &Readiness| done.iter().any(|(other, _)| stream.is_same(other));
-                self.wishes().streams.retain(|stream| !is_done(stream));
-                self.events.raise(CONSOLE_LINE);
+            let ready = streams.iter().zip(&ready[own.len()..]).filter(|(_, ready)| **ready);
+            ready.for_each(|(watched, _)| self.act(watched));
+        }
+    }
+
+    /// A stream is ready. It is not watched any more, unless it turns out to be needed still.
+    fn act(&self, watched: &Watched) {
+        self.wishes().streams.retain(|other| !other.stream.is_same(&watched.stream));
+        match &watched.action {
+            Action::Raise(line) => self.events.raise(*line),
+            Action::Serve(device, queue) => {
+                if let Some(stream) = device.serve(*queue) {
+                    self.wishes().watch(Watched { stream, action: watched.action.clone() });
+                }
             }
         }
     }
@@ -253,14 +284,9 @@ impl Timers {
         self.shared.arm(&wishes)
     }
 
-    /// Raises the console line once when a stream is ready.
-    pub(crate) fn watch(&mut self, stream: Readiness) -> io::Result<()> {
-        {
-            let streams = &mut self.shared.wishes().streams;
-            if !streams.iter().any(|other| other.is_same(&stream)) {
-                streams.push(stream);
-            }
-        }
+    /// Does something once when a stream is ready.
+    pub(crate) fn watch(&mut self, stream: Readiness, action: Action) -> io::Result<()> {
+        self.shared.wishes().watch(Watched { stream, action });
         self.shared.ring();
         self.ensure_thread()
     }

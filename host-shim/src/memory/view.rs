@@ -41,6 +41,25 @@ impl View {
         Ok(View { regions, _mapping: memory.mapping.clone() })
     }
 
+    /// Zeroed memory at these addresses and of these lengths, without a sandbox.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of(ranges: &[(u64, usize)]) -> io::Result<View> {
+        let length = ranges.iter().map(|(_, length)| length).sum();
+        let mapping = Arc::new(Mapping::new(crate::sys::memfd(c"vcpu-view", length as u64)?, length)?);
+        let mut at = 0;
+        let regions = ranges.iter().map(|(address, length)| {
+            let start = mapping.pointer().wrapping_add(at);
+            at += length;
+            let builder = MmapRegionBuilder::new(*length).with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE);
+            // SAFETY: as above.
+            let region = unsafe { builder.with_raw_mmap_pointer(start) }.build().map_err(io::Error::other)?;
+            GuestRegionMmap::new(region, GuestAddress(*address)).ok_or_else(|| io::Error::other("too high"))
+        });
+        let regions = GuestMemoryMmap::from_regions(regions.collect::<io::Result<_>>()?);
+        let regions = regions.map_err(io::Error::other)?;
+        Ok(View { regions, _mapping: mapping })
+    }
+
     /// The regions.
     pub(crate) fn regions(&self) -> &GuestMemoryMmap {
         &self.regions
