@@ -46,7 +46,6 @@
 //! |---|---|
 //! | `builder` | what a sandbox is given |
 //! | `error` | why a call has no result |
-//! | `exports` | which functions an image says it has |
 //! | `functions` | functions of the host |
 //! | `memory` | buffers that both see |
 //! | `message` | requests and replies as bytes |
@@ -57,7 +56,6 @@
 
 mod builder;
 mod error;
-mod exports;
 mod functions;
 mod memory;
 mod message;

@@ -1,5 +1,6 @@
 //! Why a sandbox could not be run. What a guest does wrong is no error but an [`Outcome`].
 
+use crate::grant::{self, GrantError, Missing};
 use crate::image::ImageError;
 use crate::report::Outcome;
 use std::io;
@@ -10,6 +11,12 @@ pub enum Error {
     /// The image cannot be run.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The image wants what was not granted. Nothing was started.
+    #[error("{}", grant::sentence(.0))]
+    NotGranted(Vec<Missing>),
+    /// Something cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// Arguments and environment take more room than there is.
     #[error("arguments and environment take {size} bytes, and there is room for {room}; pass less")]
     ArgumentsTooLong {

@@ -53,6 +53,8 @@ pub(crate) struct Events {
     /// Counts kicks; the vCPU's thread sleeps on it. Private to the host, unlike the doorbell.
     kicks: AtomicU32,
     stop: AtomicBool,
+    /// Whether the guest has used all the time of the processor that it may.
+    cpu_over: AtomicBool,
     /// Whether the guest's process was found to have ended.
     gone: AtomicBool,
     /// When the guest's time is over, in ns of the host's monotonic clock; the maximum is never.
@@ -67,6 +69,7 @@ impl Events {
             activity: AtomicU32::new(Activity::Serving as u32),
             kicks: AtomicU32::new(0),
             stop: AtomicBool::new(false),
+            cpu_over: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             limit: AtomicU64::new(u64::MAX),
         }
@@ -84,6 +87,13 @@ impl Events {
     /// Asks the vCPU's thread to end the guest because its time is over.
     pub(crate) fn stop(&self) {
         self.end_time();
+        self.kick();
+        self.disturb();
+    }
+
+    /// Asks the vCPU's thread to end the guest because it has used all the time of the processor that it may.
+    pub(crate) fn stop_for_cpu_time(&self) {
+        self.cpu_over.store(true, SeqCst);
         self.kick();
         self.disturb();
     }
@@ -141,7 +151,15 @@ impl Events {
 
     /// Whether the guest's time is over.
     pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(SeqCst)
+        self.stop.load(SeqCst) || self.cpu_over.load(SeqCst)
+    }
+
+    /// The sentence about a guest that is stopped.
+    pub(crate) fn what_is_over(&self) -> &'static str {
+        match self.cpu_over.load(SeqCst) {
+            true => "the guest has used all the processor's time that it may use",
+            false => "the guest's time was over",
+        }
     }
 
     /// What becomes readable when the guest's process ends.

@@ -1,9 +1,10 @@
 //! Images: reading an ELF file and refusing everything that cannot be run.
 //!
-//! Only the headers, the note and the comment are read here; a segment's bytes are copied when a sandbox
+//! Only the headers, the notes and the comment are read here; a segment's bytes are copied when a sandbox
 //! starts (the text once, for all sandboxes), and the debug information is read when a report needs it. The
 //! file is opened once, so the headers that were validated are those that count.
 
+use crate::grant::{self, FUNCTION_NAME_MAX, Want, WantError};
 use object::elf::{
     EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE,
     ProgramFlags, ProgramHeader64,
@@ -19,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{IMAGE_END_MAX, PAGE_SIZE, RAM_BASE};
-use vcpu_abi::note::{NOTE_NAME, NOTE_TYPE, Requirements};
+use vcpu_abi::note::{NOTE_EXPORT, NOTE_NAME, NOTE_TYPE, NOTE_WANT, Requirements};
 
 /// Most loadable segments an image may have.
 pub const SEGMENTS_MAX: usize = 16;
@@ -29,6 +30,12 @@ pub const FILE_SIZE_MAX: u64 = 1 << 30;
 
 /// Most memory that an image is given because it wants it (1 GiB); for more the user has to say so.
 pub const WANTED_MEMORY_MAX: u64 = 1 << 30;
+
+/// Most things that an image may want.
+pub const WANTS_MAX: usize = 64;
+
+/// Most functions that an image may export.
+pub const EXPORTS_MAX: usize = 256;
 
 /// Most program headers, and bytes of notes and comments, that are looked at.
 const HEADERS_MAX: u16 = 64;
@@ -43,6 +50,8 @@ pub struct Image {
     entry: u64,
     segments: Vec<Segment>,
     requirements: Requirements,
+    wants: Vec<Want>,
+    exports: Vec<String>,
     /// The executable segments, once a sandbox was started.
     text: Arc<OnceLock<Arc<OwnedFd>>>,
 }
@@ -137,6 +146,16 @@ pub enum ImageProblem {
         "it was built for version {0} of the interface, and this host serves version {INTERFACE_VERSION}; build it again"
     )]
     WrongVersion(u32),
+    #[error("a note of what it wants cannot be understood: {0}; build it again")]
+    BadWant(WantError),
+    #[error("it wants both {0} and {1}, and a name is granted once; build it again")]
+    WantsBoth(Want, Want),
+    #[error("it wants more than {WANTS_MAX} things")]
+    WantsMany,
+    #[error("a note of what it exports cannot be understood: {0}; build it again")]
+    BadExport(WantError),
+    #[error("it exports more than {EXPORTS_MAX} functions")]
+    ExportsMany,
     #[error("it needs {needed} bytes of memory, and {given} were given")]
     MemoryTooSmall { needed: u64, given: u64 },
     #[error("it wants {0} bytes of memory, more than 1 GiB; allow that with `--memory`")]
@@ -183,6 +202,8 @@ impl Image {
             entry: 0,
             segments: Vec::new(),
             requirements: Requirements { version: 0, flags: 0, memory: 0 },
+            wants: Vec::new(),
+            exports: Vec::new(),
             text: Arc::default(),
         };
         image.parse(metadata.len())?;
@@ -227,12 +248,15 @@ impl Image {
         if !segments.iter().any(executable) {
             return Err(EntryOutside(self.entry));
         }
-        let requirements = requirements(headers, &cache)?;
+        let notes = notes(headers, &cache)?;
+        let requirements = requirements(&notes)?;
         if requirements.version != INTERFACE_VERSION {
             return Err(WrongVersion(requirements.version));
         }
         self.segments = segments;
         self.requirements = requirements;
+        self.wants = wants(&notes)?;
+        self.exports = exports(&notes)?;
         Ok(())
     }
 
@@ -259,6 +283,18 @@ impl Image {
     /// What the image's note says.
     pub fn requirements(&self) -> &Requirements {
         &self.requirements
+    }
+
+    /// What the image wants to be granted, each once, in its own order; at most [`WANTS_MAX`]. It is not
+    /// started without.
+    pub fn wants(&self) -> &[Want] {
+        &self.wants
+    }
+
+    /// Names of the functions that the image exports, each once, in alphabetical order; at most
+    /// [`EXPORTS_MAX`].
+    pub fn exports(&self) -> &[String] {
+        &self.exports
     }
 
     /// What compilers and linkers said of themselves (the section `.comment`). It informs and nothing
@@ -384,10 +420,11 @@ fn segments(
     }
 }
 
-fn requirements(
-    headers: &[ProgramHeader64<LittleEndian>],
-    cache: Cache<'_>,
-) -> Result<Requirements, ImageProblem> {
+/// The notes of ours: their types, and what they say.
+type Notes<'a> = Vec<(u32, &'a [u8])>;
+
+fn notes<'a>(headers: &[ProgramHeader64<LittleEndian>], cache: Cache<'a>) -> Result<Notes<'a>, ImageProblem> {
+    let mut found = Vec::new();
     for header in headers.iter().filter(|header| header.p_type(LITTLE) == PT_NOTE) {
         let damaged = |error: object::read::Error| ImageProblem::Damaged(error.to_string());
         if header.p_filesz(LITTLE) > NOTES_MAX {
@@ -395,11 +432,52 @@ fn requirements(
         }
         let Some(mut notes) = header.notes(LITTLE, cache).map_err(damaged)? else { continue };
         while let Some(note) = notes.next().map_err(damaged)? {
-            if note.name() == &NOTE_NAME[..NOTE_NAME.len() - 1] && note.n_type(LITTLE).0 == NOTE_TYPE {
-                return Requirements::parse(note.desc())
-                    .ok_or_else(|| ImageProblem::Damaged("its vCPU note has the wrong size".to_owned()));
+            if note.name() == &NOTE_NAME[..NOTE_NAME.len() - 1] {
+                found.push((note.n_type(LITTLE).0, note.desc()));
             }
         }
     }
-    Err(ImageProblem::NoNote)
+    Ok(found)
+}
+
+/// What the notes of a type say.
+fn of_type<'a>(notes: &Notes<'a>, wanted: u32) -> impl Iterator<Item = &'a [u8]> {
+    notes.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, bytes)| *bytes)
+}
+
+fn requirements(notes: &Notes<'_>) -> Result<Requirements, ImageProblem> {
+    let note = of_type(notes, NOTE_TYPE).next().ok_or(ImageProblem::NoNote)?;
+    Requirements::parse(note)
+        .ok_or_else(|| ImageProblem::Damaged("its vCPU note has the wrong size".to_owned()))
+}
+
+fn wants(notes: &Notes<'_>) -> Result<Vec<Want>, ImageProblem> {
+    let mut wants: Vec<Want> = Vec::new();
+    for note in of_type(notes, NOTE_WANT) {
+        let want: Want = String::from_utf8_lossy(note).parse().map_err(ImageProblem::BadWant)?;
+        if wants.contains(&want) {
+            continue;
+        }
+        if wants.len() == WANTS_MAX {
+            return Err(ImageProblem::WantsMany);
+        }
+        // To want to read and to write is to want to write; anything else cannot be granted together.
+        let other = wants.iter_mut().find(|other| other.collides_with(&want));
+        match other {
+            None => wants.push(want),
+            Some(other) if other.is_satisfied_by(&want) => *other = want,
+            Some(other) if want.is_satisfied_by(other) => {}
+            Some(other) => return Err(ImageProblem::WantsBoth(other.clone(), want)),
+        }
+    }
+    Ok(wants)
+}
+
+fn exports(notes: &Notes<'_>) -> Result<Vec<String>, ImageProblem> {
+    let name = |note: &[u8]| grant::name(&String::from_utf8_lossy(note), FUNCTION_NAME_MAX);
+    let mut exports: Vec<String> =
+        of_type(notes, NOTE_EXPORT).map(name).collect::<Result<_, _>>().map_err(ImageProblem::BadExport)?;
+    exports.sort_unstable();
+    exports.dedup();
+    if exports.len() > EXPORTS_MAX { Err(ImageProblem::ExportsMany) } else { Ok(exports) }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod exchange;
 pub(crate) mod given;
+pub(crate) mod limits;
 mod moment;
 pub(crate) mod snapshot;
 
@@ -14,7 +15,7 @@ use crate::clock::{Clock, ClockMode};
 use crate::console::{Stream, Streams};
 use crate::device::{Devices, Waits};
 use crate::events::Events;
-use crate::grant::Grant;
+use crate::grant::{self, Grant};
 use crate::image::Image;
 use crate::information::{self, Strings};
 use crate::memory::GuestMemory;
@@ -26,8 +27,10 @@ use crate::timers::{Action, Timers};
 use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use exchange::Exchange;
+use limits::{CpuTime, Limits};
 use rustix::thread::CpuSet;
 use snapshot::Saved;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -49,6 +52,15 @@ pub struct Config {
     pub environment: Vec<(Vec<u8>, Vec<u8>)>,
     /// The time after which it is ended, whatever it does.
     pub time_limit: Option<Duration>,
+    /// The processor's time that its process may use before it is ended; what the host does for it does not
+    /// count. It may use 10 ms more.
+    pub cpu_time: Option<Duration>,
+    /// Bytes that it may write to its standard streams together. Then writing answers
+    /// [`Denied`](CallError::Denied).
+    pub output_limit: Option<u64>,
+    /// Calls that the host serves in a second. So many may come at once; those that come sooner are answered
+    /// later.
+    pub calls_per_second: Option<NonZeroU32>,
     /// Which backend runs it.
     pub backend: BackendKind,
     /// Whether guest and host share the core on which the sandbox is started, for as long as it lives:
@@ -61,6 +73,8 @@ pub struct Config {
     pub streams: Option<Streams>,
     /// What else it is given, each as a device of its own.
     pub grants: Vec<Grant>,
+    /// Names of the functions of the host's that it can call.
+    pub functions: Vec<String>,
 }
 
 impl Default for Config {
@@ -70,11 +84,15 @@ impl Default for Config {
             arguments: Vec::new(),
             environment: Vec::new(),
             time_limit: None,
+            cpu_time: None,
+            output_limit: None,
+            calls_per_second: None,
             backend: BackendKind::Auto,
             pin: true,
             clock: ClockMode::Real,
             streams: None,
             grants: Vec::new(),
+            functions: Vec::new(),
         }
     }
 }
@@ -101,6 +119,7 @@ pub struct Machine {
     streams: [Stream; 3],
     devices: Devices,
     exchange: Exchange,
+    limits: Limits,
     /// Kicks that were already seen to.
     seen: u32,
     ended: bool,
@@ -158,7 +177,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// If the image needs more memory than it is given, or the system refuses something.
+    /// If the image needs more memory than it is given, or wants what is not granted, if a grant cannot be
+    /// served, or the system refuses something.
     pub fn start(image: &Image, config: Config) -> Result<Machine, Error> {
         Self::begin(image, config, Born::Here, Begin::Image)
     }
@@ -178,6 +198,10 @@ impl Machine {
         let state = begin.state();
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
+        // One that goes on is given them later.
+        if state.is_none() {
+            grant::check(image.wants(), &config.grants, &config.functions)?;
+        }
         let setup = |what| move |error| Error::system(what, error);
         let memory = match begin {
             Begin::Image => GuestMemory::new(image, size, None),
@@ -225,6 +249,10 @@ impl Machine {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
+        if let Some(limit) = config.cpu_time {
+            let time = rustix::process::Pid::from_raw(process.pid).and_then(|pid| CpuTime::new(pid, limit));
+            timers.set_cpu_time(time).map_err(setup("set the limit of the processor's time"))?;
+        }
         let entry = image.entry();
         let backend: Box<dyn Backend> = if kind == BackendKind::Ptrace {
             Box::new(Ptrace::new(process, entry))
@@ -245,6 +273,7 @@ impl Machine {
             streams,
             devices,
             exchange: Exchange::default(),
+            limits: Limits::new(config.output_limit, config.calls_per_second),
             seen: 0,
             ended: false,
             lives_on: false,
@@ -334,7 +363,7 @@ impl Machine {
     pub fn turn(&mut self, pace: Pace) -> Result<Option<Outcome>, Error> {
         assert!(!self.ended, "the guest has ended before");
         if self.events.stopped() {
-            let report = self.report("the guest's time was over".to_owned())?;
+            let report = self.report(self.events.what_is_over().to_owned())?;
             return Ok(self.end(Outcome::TimeLimit(report)));
         }
         if self.events.kicked(&mut self.seen)
@@ -401,6 +430,9 @@ impl Machine {
 
     /// Serves a call. Everything in the request is the guest's word.
     fn serve(&mut self, request: Request) -> Result<Flow, Error> {
+        if let Some(until) = self.limits.call(sys::monotonic) {
+            self.delay(until);
+        }
         let [a, b, c, d] = request.arguments;
         let Some(call) = Call::from_number(request.number) else {
             return Ok(Flow::Answer(Err(CallError::NoSuchCall)));
@@ -460,6 +492,16 @@ impl Machine {
         }))
     }
 
+    /// Sleeps until the host's monotonic clock has reached `until` in ns, or waiting makes no sense any more.
+    fn delay(&mut self, until: u64) {
+        // Kicks that come meanwhile are seen to afterwards.
+        let mut seen = self.seen;
+        while sys::monotonic() < until && !self.events.over() {
+            self.events.kicked(&mut seen);
+            self.events.sleep(seen, Some(until));
+        }
+    }
+
     fn transfer(
         &mut self,
         stream: u64,
@@ -473,8 +515,16 @@ impl Machine {
         if length == 0 {
             return Ok(Ok(0));
         }
+        let is_output = stream != STREAM_INPUT;
+        let length = match if is_output { self.limits.output(length) } else { Ok(length) } {
+            Ok(length) => length,
+            Err(error) => return Ok(Err(error)),
+        };
         let stream = &mut self.streams[stream as usize];
         let result = stream.transfer(memory, length);
+        if is_output {
+            self.limits.written(result.unwrap_or(0));
+        }
         if result == Err(CallError::Again) {
             let watched = self.timers.watch(stream.readiness(), Action::Raise(CONSOLE_LINE));
             watched.map_err(|error| Error::system("watch a stream", error))?;

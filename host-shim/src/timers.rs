@@ -1,4 +1,4 @@
-//! What happens by itself: timers, the time limit, streams that become ready, the process's sudden death.
+//! What happens by itself: timers, the limits of time, streams that become ready, the process's sudden death.
 //!
 //! Where the guest's process has timers of its own, these have the deadlines, and nobody here wakes up for
 //! them, unless the guest waits in the host. A sandbox that sets a timer otherwise, finds a stream not ready,
@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::console::Readiness;
 use crate::device::Device;
 use crate::events::Events;
+use crate::machine::limits::CpuTime;
 use crate::sys;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::io::Errno;
@@ -46,6 +47,9 @@ struct Wishes {
     /// The guest's own timers, if it has some: that of the lower half of the lines, and that of the upper.
     own: Option<[Own; 2]>,
     limit: Option<u64>,
+    /// The processor's time that the guest may use, and when to look at it, in ns of the host's clock.
+    cpu_time: Option<(CpuTime, u64)>,
+    /// Streams on which the guest waits, with what it waits for.
     streams: Vec<Watched>,
     end: bool,
 }
@@ -96,8 +100,9 @@ impl Shared {
     /// Sets the timer to the earliest deadline. Virtual time comes without it.
     fn arm(&self, wishes: &Wishes) -> io::Result<()> {
         let timer = wishes.earliest().filter(|_| !self.clock.is_virtual());
-        let earliest =
-            timer.map(|deadline| self.clock.to_host(deadline)).into_iter().chain(wishes.limit).min();
+        let look = wishes.cpu_time.as_ref().map(|(_, look)| *look);
+        let timer = timer.map(|deadline| self.clock.to_host(deadline));
+        let earliest = timer.into_iter().chain(wishes.limit).chain(look).min();
         // Zero would disarm.
         let it_value = sys::timespec(earliest.map_or(0, |deadline| deadline.max(1)));
         let setting = Itimerspec { it_interval: sys::timespec(0), it_value };
@@ -197,6 +202,13 @@ impl Shared {
         if wishes.limit.take_if(|limit| *limit <= sys::monotonic()).is_some() {
             self.events.stop();
         }
+        let now = sys::monotonic();
+        if let Some((time, _)) = wishes.cpu_time.take_if(|(_, look)| *look <= now) {
+            match time.look() {
+                Some(next) => wishes.cpu_time = Some((time, now.saturating_add(next))),
+                None => self.events.stop_for_cpu_time(),
+            }
+        }
         // Setting a timer of our own cannot fail.
         let _ = self.arm(&wishes);
     }
@@ -216,7 +228,7 @@ impl Timers {
     pub(crate) fn new(events: Arc<Events>, clock: Clock, own: Option<[OwnTimer; 2]>) -> io::Result<Timers> {
         let timers = [None; EVENT_LINES as usize];
         let own = own.map(|own| own.map(|timer| Own { timer, has: Vec::new() }));
-        let wishes = Wishes { timers, own, limit: None, streams: Vec::new(), end: false };
+        let wishes = Wishes { timers, own, limit: None, cpu_time: None, streams: Vec::new(), end: false };
         let timer_flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, timer_flags)?;
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -288,6 +300,16 @@ impl Timers {
     pub(crate) fn watch(&mut self, stream: Readiness, action: Action) -> io::Result<()> {
         self.shared.wishes().watch(Watched { stream, action });
         self.shared.ring();
+        self.ensure_thread()
+    }
+
+    /// Ends the guest once it has used this time of the processor; `None` is a process that is no more.
+    pub(crate) fn set_cpu_time(&mut self, time: Option<CpuTime>) -> io::Result<()> {
+        {
+            let mut wishes = self.shared.wishes();
+            wishes.cpu_time = time.map(|time| (time, sys::monotonic()));
+            self.shared.arm(&wishes)?;
+        }
         self.ensure_thread()
     }
 

@@ -12,8 +12,10 @@ use std::time::Duration;
 use vcpu_abi::INTERFACE_VERSION;
 use vcpu_abi::call::{Access, Call};
 use vcpu_abi::layout::{IMAGE_END_MAX, PAGE_SIZE, RAM_BASE, RAM_SIZE_MAX, TRAP_INSTRUCTION};
-use vcpu_abi::note::{NOTE_NAME, NOTE_TYPE};
-use vcpu_host::{Config, Error, Image, Machine, Outcome, STATUS_BAD_IMAGE};
+use vcpu_abi::note::{NOTE_EXPORT, NOTE_NAME, NOTE_TYPE, NOTE_WANT};
+use vcpu_host::{
+    Config, EXPORTS_MAX, Error, Image, Machine, Outcome, STATUS_BAD_IMAGE, STATUS_FAILED, WANTS_MAX,
+};
 
 /// Types and flags of program headers.
 const LOAD: u32 = 1;
@@ -73,6 +75,8 @@ fn note_with(name: &[u8], kind: u32, description: &[u8]) -> Vec<u8> {
     let mut note: Vec<u8> = sizes.iter().flat_map(|word| word.to_le_bytes()).collect();
     note.extend(name);
     note.extend(description);
+    // The next one begins at a multiple of four bytes.
+    note.resize(note.len().next_multiple_of(4), 0);
     note
 }
 
@@ -93,6 +97,17 @@ fn code() -> Vec<u8> {
     code.extend(u32::from(STATUS).to_le_bytes());
     code.extend(TRAP_INSTRUCTION);
     code
+}
+
+/// The valid image, with these notes besides.
+fn with_notes<'a>(notes: impl IntoIterator<Item = (u32, &'a str)>) -> Elf {
+    let mut elf = Elf::valid();
+    let content = &mut elf.segments[0].content;
+    for (kind, text) in notes {
+        content.extend(note_with(&NOTE_NAME, kind, text.as_bytes()));
+    }
+    elf.segments[0].memory_size = elf.segments[0].content.len() as u64;
+    elf
 }
 
 /// Indices of the valid image's segments.
@@ -371,7 +386,7 @@ fn an_image_needs_a_note() {
     let with = |note: Vec<u8>| move |elf: &mut Elf| elf.segments[0] = note_segment(note);
     assert_change_refused(PROBLEM, |elf| drop(elf.segments.remove(0)));
     assert_change_refused(PROBLEM, with(note_with(b"GNU\0", NOTE_TYPE, &[0; 16])));
-    assert_change_refused(PROBLEM, with(note_with(&NOTE_NAME, NOTE_TYPE + 1, &[0; 16])));
+    assert_change_refused(PROBLEM, with(note_with(&NOTE_NAME, NOTE_WANT, b"entropy")));
     assert_change_refused(PROBLEM, with(Vec::new()));
 }
 
@@ -398,6 +413,97 @@ fn an_image_for_another_version_is_refused() {
         );
         assert_change_refused(&problem, |elf| elf.segments[0] = note_segment(note(version, 1 << 20)));
     }
+}
+
+#[test]
+fn an_image_says_what_it_wants_and_exports() {
+    let notes = [
+        (NOTE_WANT, "dir media"),
+        (NOTE_EXPORT, "thumbnail"),
+        (NOTE_WANT, "entropy"),
+        (NOTE_WANT, "dir media:rw"),
+        (NOTE_EXPORT, "decode"),
+        (NOTE_WANT, "block disk:ro"),
+        (NOTE_WANT, "entropy"),
+        (NOTE_WANT, "dir media:ro"),
+        (NOTE_EXPORT, "decode"),
+        (NOTE_WANT, "function log"),
+        (NOTE_WANT, "function media"),
+        // Of a type that only later versions know.
+        (1000, "whatever"),
+    ];
+    let folder = Folder::new();
+    let image = Image::open(folder.file(&with_notes(notes).bytes())).unwrap();
+    let wants: Vec<_> = image.wants().iter().map(ToString::to_string).collect();
+    assert_eq!(wants, ["dir media:rw", "entropy", "block disk:ro", "function log", "function media"]);
+    assert_eq!(image.exports(), ["decode", "thumbnail"]);
+}
+
+#[test]
+fn what_is_wanted_or_exported_in_no_known_form_is_refused() {
+    let assert = |kind, text: &str, problem: &str| {
+        assert_refused(&with_notes([(kind, text)]).bytes(), problem);
+    };
+    assert(
+        NOTE_WANT,
+        "",
+        "a note of what it wants cannot be understood: \"\" is none of dir NAME[:ro|:rw], ",
+    );
+    assert(NOTE_WANT, "net lan", "\"net lan\" is none of dir NAME[:ro|:rw], ");
+    assert(NOTE_WANT, "dir ../up", "\"../up\" is not a name of 1 to 36 letters");
+    assert(NOTE_WANT, "entropy\u{1b}[2J\n", "\\u{1b}[2J\\n");
+    assert(NOTE_WANT, &"x".repeat(60_000), "xxx\" is none of ");
+    assert(
+        NOTE_EXPORT,
+        "",
+        "a note of what it exports cannot be understood: \"\" is not a name of 1 to 128 ",
+    );
+    assert(NOTE_EXPORT, "a b", "\"a b\" is not a name of 1 to 128 ");
+    let both = with_notes([(NOTE_WANT, "dir data"), (NOTE_WANT, "block data:rw")]).bytes();
+    assert_refused(&both, "it wants both dir data:ro and block data:rw, and a name is granted once");
+}
+
+#[test]
+fn an_image_cannot_want_or_export_without_end() {
+    let numbers: Vec<_> = (0..=EXPORTS_MAX).map(|number| format!("function f{number}")).collect();
+    let wants = |count| with_notes(numbers[..count].iter().map(|text| (NOTE_WANT, text.as_str()))).bytes();
+    let exports = |count| {
+        with_notes(numbers[..count].iter().map(|text| (NOTE_EXPORT, &text["function ".len()..]))).bytes()
+    };
+    let folder = Folder::new();
+    assert_eq!(Image::open(folder.file(&wants(WANTS_MAX))).unwrap().wants().len(), WANTS_MAX);
+    assert_eq!(Image::open(folder.file(&exports(EXPORTS_MAX))).unwrap().exports().len(), EXPORTS_MAX);
+    assert_refused(&wants(WANTS_MAX + 1), "it wants more than 64 things");
+    assert_refused(&exports(EXPORTS_MAX + 1), "it exports more than 256 functions");
+}
+
+#[test]
+fn an_image_is_not_started_without_what_it_wants() {
+    let folder = Folder::new();
+    let path = folder.file(&with_notes([(NOTE_WANT, "console log"), (NOTE_WANT, "function f")]).bytes());
+    let image = Image::open(&path).unwrap();
+    let config = |functions: &[&str]| Config {
+        functions: functions.iter().map(ToString::to_string).collect(),
+        ..Config::default()
+    };
+    let refused = Machine::start(&image, config(&["f"])).expect_err("nothing was granted");
+    assert!(matches!(&refused, Error::NotGranted(missing) if missing.len() == 1), "{refused:?}");
+    let expected = "the image wants console log, which was not granted; grant it with --console log=PATH";
+    assert_eq!(refused.to_string(), expected);
+    assert!(
+        matches!(Machine::start(&image, config(&[])), Err(Error::NotGranted(missing)) if missing.len() == 2)
+    );
+}
+
+#[test]
+fn the_command_says_what_is_wanted_and_not_granted() {
+    let folder = Folder::new();
+    let path = folder.file(&with_notes([(NOTE_WANT, "dir media"), (NOTE_WANT, "entropy")]).bytes());
+    let run = Command::new(env!("CARGO_BIN_EXE_vcpu")).arg("run").arg(&path).output().unwrap();
+    let expected = "error: the image wants dir media:ro and entropy, which were not granted; \
+                    grant them with --dir media=PATH --entropy\n";
+    assert_eq!(String::from_utf8(run.stderr).unwrap(), expected);
+    assert_eq!((run.status.code(), run.stdout), (Some(STATUS_FAILED.into()), Vec::new()));
 }
 
 /// Asserts that an image that is valid cannot be started with this much memory.

@@ -188,6 +188,8 @@ impl SandboxBuilder {
     /// ([`Error::EndedEarly`]).
     pub fn build(self) -> Result<Sandbox, Error> {
         let SandboxBuilder { image, config, start_deadline, limits, functions, snapshot } = self;
+        let names = functions.keys().cloned().collect();
+        let config = Config { functions: names, ..config };
         let counters = Arc::new(Counters::default());
         let functions = Registered { functions, counters: counters.clone() };
         let place = match snapshot {

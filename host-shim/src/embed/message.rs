@@ -48,7 +48,7 @@ pub(crate) fn decode_reply<R: DeserializeOwned>(
             Err(error) => CallError::BadReply(format!("it is not of the type that was asked for: {error}")),
         },
         Some(ReplyStatus::NoSuchFunction) => {
-            CallError::NoSuchFunction { name: name.to_owned(), exports: image.exports() }
+            CallError::NoSuchFunction { name: name.to_owned(), exports: image.exports().to_vec() }
         }
         Some(ReplyStatus::BadArgument) => CallError::BadArgument(sentence(rest)),
         Some(ReplyStatus::Failed) => CallError::Failed(sentence(rest)),
