@@ -118,7 +118,7 @@ impl Sandbox {
         self.metrics.calls += 1;
         let result = message::encode_request(name, argument, &mut self.request)
             .and_then(|()| self.exchange())
-            .and_then(|()| message::decode_reply(name, &self.reply, &self.image));
+            .and_then(|()| message::decode_reply(name, &self.reply, || self.image.exports().to_vec()));
         if let Err(error) = &result {
             self.failed(name, error);
         }

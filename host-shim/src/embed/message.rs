@@ -1,7 +1,6 @@
 //! Requests and replies as bytes, in both directions. What comes from a guest is a copy here, and may be anything.
 
 use super::CallError;
-use crate::image::Image;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vcpu_abi::exchange::ReplyStatus;
@@ -29,11 +28,11 @@ pub(crate) fn encode_request<A: Serialize + ?Sized>(
         .map_err(|error| CallError::BadArgument(format!("the argument has no encoding: {error}")))
 }
 
-/// Makes a value of a guest's reply.
+/// Makes a value of a guest's reply. `exports` says what the image names.
 pub(crate) fn decode_reply<R: DeserializeOwned>(
     name: &str,
     reply: &[u8],
-    image: &Image,
+    exports: impl FnOnce() -> Vec<String>,
 ) -> Result<R, CallError> {
     let Some((status, rest)) = reply.split_first() else {
         return Err(CallError::BadReply("it is empty".to_owned()));
@@ -48,7 +47,7 @@ pub(crate) fn decode_reply<R: DeserializeOwned>(
             Err(error) => CallError::BadReply(format!("it is not of the type that was asked for: {error}")),
         },
         Some(ReplyStatus::NoSuchFunction) => {
-            CallError::NoSuchFunction { name: name.to_owned(), exports: image.exports().to_vec() }
+            CallError::NoSuchFunction { name: name.to_owned(), exports: exports() }
         }
         Some(ReplyStatus::BadArgument) => CallError::BadArgument(sentence(rest)),
         Some(ReplyStatus::Failed) => CallError::Failed(sentence(rest)),
@@ -121,5 +120,91 @@ impl postcard::ser_flavors::Flavor for Behind<'_> {
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Value {
+        Number(u64),
+        Text(String),
+        Many(Vec<(i32, Option<Vec<u8>>)>),
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<u64>().prop_map(Value::Number),
+            any::<String>().prop_map(Value::Text),
+            any::<Vec<(i32, Option<Vec<u8>>)>>().prop_map(Value::Many),
+        ]
+    }
+
+    fn decode(reply: &[u8]) -> Result<Value, CallError> {
+        decode_reply("f", reply, || vec!["g".to_owned()])
+    }
+
+    fn reply(value: &Value) -> Vec<u8> {
+        let mut bytes = vec![9; 3];
+        make_reply(&mut bytes, |bytes| encode(value, bytes).map_err(|_| unreachable!()));
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_is_the_value_that_was_made_of(value in value()) {
+            prop_assert_eq!(decode(&reply(&value)).unwrap(), value);
+        }
+
+        #[test]
+        fn a_reply_that_is_cut_or_longer_is_refused(value in value(), cut: prop::sample::Index, more: u8) {
+            let mut bytes = reply(&value);
+            let is_bad = |result: Result<Value, _>| matches!(result, Err(CallError::BadReply(_)));
+            prop_assert!(is_bad(decode(&bytes[..cut.index(bytes.len())])));
+            bytes.push(more);
+            prop_assert!(is_bad(decode(&bytes)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_value_or_an_error(bytes: Vec<u8>) {
+            if let Err(error) = decode(&bytes) {
+                let shown = error.to_string();
+                prop_assert!(!shown.chars().any(char::is_control), "{:?}", shown);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_request_or_refused(bytes: Vec<u8>) {
+            if let Some((name, argument)) = split_request(&bytes) {
+                prop_assert!(name.len() + argument.len() < bytes.len());
+                let _ = decode_argument::<Value>(argument);
+            }
+        }
+
+        #[test]
+        fn a_request_is_its_name_and_its_argument(name: String, value in value()) {
+            let mut bytes = vec![1, 2, 3];
+            encode_request(&name, &value, &mut bytes).unwrap();
+            let (found, argument) = split_request(&bytes).unwrap();
+            prop_assert_eq!(found, &name);
+            prop_assert_eq!(decode_argument::<Value>(argument).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn every_status_is_its_error() {
+        let decoded = |status: ReplyStatus| decode(&[&[status as u8], &b"why"[..]].concat()).unwrap_err();
+        assert!(matches!(decoded(ReplyStatus::Done), CallError::BadReply(_)));
+        assert!(matches!(
+            decoded(ReplyStatus::NoSuchFunction),
+            CallError::NoSuchFunction { name, exports } if name == "f" && exports == ["g"]
+        ));
+        assert!(matches!(decoded(ReplyStatus::BadArgument), CallError::BadArgument(why) if why == "why"));
+        assert!(matches!(decoded(ReplyStatus::Failed), CallError::Failed(why) if why == "why"));
+        assert!(decode(&[4]).unwrap_err().to_string().contains("its first byte is 4"));
     }
 }

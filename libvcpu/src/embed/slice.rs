@@ -5,13 +5,14 @@
 //! here, so that no second value can have the same bytes, wherever its numbers come from.
 
 use super::export::{Export, result};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::event;
 use alloc::alloc::{alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::alloc::Layout;
+use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -54,28 +55,91 @@ struct Shared {
     lent: Vec<(usize, usize)>,
 }
 
-static SHARED: Mutex<Shared> = Mutex::new(Shared { buffers: Vec::new(), lent: Vec::new() });
+/// A list has no room for one more.
+struct Full;
 
-fn shared() -> MutexGuard<'static, Shared> {
-    // Each list is right after every single change.
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+struct EventsOff(UnsafeCell<Shared>);
+
+// SAFETY: there is one vCPU, and `with`, which alone reaches the value, turns events off.
+unsafe impl Sync for EventsOff {}
+
+static SHARED: EventsOff = EventsOff(UnsafeCell::new(Shared { buffers: Vec::new(), lent: Vec::new() }));
+
+/// Uses the lists with events off, for a short time: cheaper than a mutex. `action` does not allocate.
+#[inline]
+fn with<R>(action: impl FnOnce(&mut Shared) -> R) -> R {
+    // SAFETY: with events off nobody comes in between, and the actions in this module do not nest.
+    event::without(|| action(unsafe { &mut *SHARED.0.get() }))
+}
+
+/// Does what needs room in a list, and makes room whenever there is none.
+fn with_room<T, R>(
+    list: impl Fn(&mut Shared) -> &mut Vec<T>,
+    mut action: impl FnMut(&mut Shared) -> Result<R, Full>,
+) -> R {
+    loop {
+        match with(&mut action) {
+            Ok(result) => return result,
+            Err(Full) => {
+                let room = with(|shared| list(shared).capacity());
+                let mut larger = Vec::with_capacity(2 * room + 4);
+                with(|shared| {
+                    let list = list(shared);
+                    // Others may have come in between, and made more room.
+                    if larger.capacity() > list.capacity() {
+                        larger.append(list);
+                        core::mem::swap(list, &mut larger);
+                    }
+                });
+            }
+        }
+    }
 }
 
 impl Shared {
-    /// Lends a part of a buffer.
-    fn lend(&mut self, address: u64, length: u64) -> Result<Slice, &'static str> {
+    /// Lends a range of addresses that is not empty.
+    fn lend(&mut self, start: usize, end: usize) -> Result<Result<(), &'static str>, Full> {
+        let holds = |(at, layout): &(usize, Layout)| *at <= start && end <= at + layout.size();
+        if !self.buffers.iter().any(holds) {
+            return Ok(Err(OUTSIDE));
+        }
+        if self.lent.iter().any(|(from, to)| *from < end && start < *to) {
+            return Ok(Err("the slice overlaps another one that is in use"));
+        }
+        push(&mut self.lent, (start, end)).map(Ok)
+    }
+
+    /// Takes a buffer that no slice has a part of out of the list.
+    fn take(&mut self, address: u64) -> Result<(usize, Layout), &'static str> {
+        let is_it = |(at, _): &(usize, Layout)| *at as u64 == address;
+        let index = self.buffers.iter().position(is_it).ok_or("there is no such buffer")?;
+        let (at, layout) = self.buffers[index];
+        if self.lent.iter().any(|(from, _)| (at..at + layout.size()).contains(from)) {
+            return Err("the guest still uses the buffer");
+        }
+        Ok(self.buffers.swap_remove(index))
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Full> {
+    if list.len() == list.capacity() {
+        return Err(Full);
+    }
+    list.push(item);
+    Ok(())
+}
+
+const OUTSIDE: &str = "the slice lies in no buffer of the host's";
+
+impl Slice {
+    /// A part of a buffer.
+    fn lent(address: u64, length: u64) -> Result<Slice, &'static str> {
         if length == 0 {
             return Ok(Slice { bytes: &mut [] });
         }
-        let outside = "the slice lies in no buffer of the host's";
-        let start = usize::try_from(address).map_err(|_| outside)?;
-        let end = start.checked_add(length as usize).ok_or(outside)?;
-        let holds = |(at, layout): &&(usize, Layout)| *at <= start && end <= at + layout.size();
-        self.buffers.iter().find(holds).ok_or(outside)?;
-        if self.lent.iter().any(|(from, to)| *from < end && start < *to) {
-            return Err("the slice overlaps another one that is in use");
-        }
-        self.lent.push((start, end));
+        let start = address as usize;
+        let end = start.checked_add(length as usize).ok_or(OUTSIDE)?;
+        with_room(|shared| &mut shared.lent, |shared| shared.lend(start, end))?;
         // SAFETY: the range lies in a buffer, which is initialised memory that is not freed while a part of it
         // is lent, and no other slice has a byte of it. The host does not write there, as it promises.
         let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, end - start) };
@@ -85,14 +149,15 @@ impl Shared {
 
 impl Drop for Slice {
     fn drop(&mut self) {
+        let start = self.bytes.as_ptr() as usize;
         if self.bytes.is_empty() {
             return;
         }
-        let start = self.bytes.as_ptr() as usize;
-        let lent = &mut shared().lent;
-        if let Some(index) = lent.iter().position(|(from, _)| *from == start) {
-            lent.swap_remove(index);
-        }
+        with(|shared| {
+            if let Some(index) = shared.lent.iter().position(|(from, _)| *from == start) {
+                shared.lent.swap_remove(index);
+            }
+        });
     }
 }
 
@@ -122,10 +187,12 @@ impl From<Vec<u8>> for Slice {
         let bytes = Box::leak(bytes.into_boxed_slice());
         let layout = Layout::for_value(bytes);
         let address = bytes.as_mut_ptr() as usize;
-        let mut shared = shared();
         if layout.size() > 0 {
-            shared.buffers.push((address, layout));
-            shared.lent.push((address, address + layout.size()));
+            add(address, layout);
+            with_room(
+                |shared| &mut shared.lent,
+                |shared| push(&mut shared.lent, (address, address + layout.size())),
+            );
         }
         Slice { bytes }
     }
@@ -140,7 +207,7 @@ impl Serialize for Slice {
 impl<'de> Deserialize<'de> for Slice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Slice, D::Error> {
         let (address, length) = <(u64, u64)>::deserialize(deserializer)?;
-        shared().lend(address, length).map_err(de::Error::custom)
+        Slice::lent(address, length).map_err(de::Error::custom)
     }
 }
 
@@ -155,20 +222,18 @@ fn allocate(length: u64) -> Result<u64, String> {
     if address == 0 {
         return Err(format!("the guest has no memory for a buffer of {length} bytes"));
     }
-    shared().buffers.push((address, layout));
+    add(address, layout);
     Ok(address as u64)
+}
+
+/// Adds a buffer to the list.
+fn add(address: usize, layout: Layout) {
+    with_room(|shared| &mut shared.buffers, |shared| push(&mut shared.buffers, (address, layout)));
 }
 
 /// Frees a buffer.
 fn free(address: u64) -> Result<(), &'static str> {
-    let mut shared = shared();
-    let is_it = |(at, _): &(usize, Layout)| *at as u64 == address;
-    let index = shared.buffers.iter().position(is_it).ok_or("there is no such buffer")?;
-    let (at, layout) = shared.buffers[index];
-    if shared.lent.iter().any(|(from, _)| (at..at + layout.size()).contains(from)) {
-        return Err("the guest still uses the buffer");
-    }
-    shared.buffers.swap_remove(index);
+    let (at, layout) = with(|shared| shared.take(address))?;
     // SAFETY: the buffer came from the heap with this layout, was in the list once, and no slice has a part of it.
     unsafe { dealloc(at as *mut u8, layout) };
     Ok(())
