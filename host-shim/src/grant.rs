@@ -63,6 +63,27 @@ pub enum Resource {
 }
 
 impl Grant {
+    /// Checks the names under which a guest is granted something: each is a name, and used once, and there are
+    /// not more than a guest can have devices.
+    ///
+    /// # Errors
+    ///
+    /// The first that is wrong.
+    pub fn check_names(names: &[&str]) -> Result<(), GrantError> {
+        if names.len() > DEVICES_MAX as usize {
+            return Err(GrantError::TooMany(names.len()));
+        }
+        for (index, name) in names.iter().enumerate() {
+            if !want::is_name(name, GRANT_NAME_MAX) {
+                return Err(GrantError::BadName((*name).to_owned()));
+            }
+            if names[..index].contains(name) {
+                return Err(GrantError::Twice((*name).to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// What it is in words: the want for which it is just enough.
     pub fn as_want(&self) -> Want {
         let name = self.name.clone();
@@ -139,17 +160,7 @@ pub(crate) fn check(wants: &[Want], grants: &[Grant], functions: &[String]) -> R
     if wants.is_empty() && grants.is_empty() {
         return Ok(());
     }
-    if grants.len() > DEVICES_MAX as usize {
-        return Err(GrantError::TooMany(grants.len()).into());
-    }
-    for (index, grant) in grants.iter().enumerate() {
-        if !want::is_name(&grant.name, GRANT_NAME_MAX) {
-            return Err(GrantError::BadName(grant.name.clone()).into());
-        }
-        if grants[..index].iter().any(|other| other.name == grant.name) {
-            return Err(GrantError::Twice(grant.name.clone()).into());
-        }
-    }
+    Grant::check_names(&grants.iter().map(|grant| grant.name.as_str()).collect::<Vec<_>>())?;
     let granted = grants.iter().map(Grant::as_want);
     let functions = functions.iter().map(|name| Want::Function { name: name.clone() });
     let missing = Missing::find(wants, &granted.chain(functions).collect::<Vec<_>>());

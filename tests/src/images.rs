@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use vcpu_host::build::{Options, build};
 
 /// Every package that a test runs. They are built by one call of cargo.
-const PACKAGES: [&str; 29] = [
+const PACKAGES: &[&str] = &[
     "compute",
     "faults",
     "gunzip",
@@ -18,6 +18,7 @@ const PACKAGES: [&str; 29] = [
     "guest-hostile",
     "guest-instructions",
     "guest-kernel",
+    "guest-limits",
     "guest-preempt",
     "guest-registers",
     "guest-reports",
@@ -47,7 +48,7 @@ pub fn image(package: &str) -> &'static Path {
     let images = IMAGES.get_or_init(|| {
         let options =
             Options { manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()), target_spec: None, quiet: true };
-        let built = build(&PACKAGES, &options).unwrap_or_else(|error| panic!("no images: {error}"));
+        let built = build(PACKAGES, &options).unwrap_or_else(|error| panic!("no images: {error}"));
         built.into_iter().map(|image| image.path).collect()
     });
     let index = PACKAGES.iter().position(|known| *known == package);

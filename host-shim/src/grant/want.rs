@@ -94,15 +94,14 @@ impl FromStr for Want {
             Some(plain) => (plain, true),
             None => (rest.strip_suffix(":ro").unwrap_or(rest), false),
         };
-        let grant = |text| name(text, GRANT_NAME_MAX);
-        Ok(match kind {
-            "dir" => Want::Directory { name: grant(plain)?, writable },
-            "block" => Want::Block { name: grant(plain)?, writable },
-            "console" => Want::Console { name: grant(rest)? },
-            "function" => Want::Function { name: name(rest, FUNCTION_NAME_MAX)? },
-            "entropy" if text == kind => Want::Entropy,
-            _ => return Err(WantError::NoSuchForm(shown(text))),
-        })
+        match kind {
+            "dir" => Want::directory(plain, writable),
+            "block" => Want::block(plain, writable),
+            "console" => Want::console(rest),
+            "function" => Ok(Want::Function { name: name(rest, FUNCTION_NAME_MAX)? }),
+            "entropy" if text == kind => Ok(Want::Entropy),
+            _ => Err(WantError::NoSuchForm(shown(text))),
+        }
     }
 }
 
@@ -120,6 +119,33 @@ impl Display for Want {
 }
 
 impl Want {
+    /// A directory of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a name.
+    pub fn directory(text: &str, writable: bool) -> Result<Want, WantError> {
+        Ok(Want::Directory { name: name(text, GRANT_NAME_MAX)?, writable })
+    }
+
+    /// An image of a disk of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a name.
+    pub fn block(text: &str, writable: bool) -> Result<Want, WantError> {
+        Ok(Want::Block { name: name(text, GRANT_NAME_MAX)?, writable })
+    }
+
+    /// A console of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a name.
+    pub fn console(text: &str) -> Result<Want, WantError> {
+        Ok(Want::Console { name: name(text, GRANT_NAME_MAX)? })
+    }
+
     /// Whether this grant is enough: it is of the same kind and name, and gives no less.
     pub fn is_satisfied_by(&self, granted: &Want) -> bool {
         match (self, granted) {

@@ -25,7 +25,7 @@ Examples:
   vcpu run $(vcpu build hello)           the image is the only thing on standard output";
 
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
-    let app = Program { program: arguments.app, build: arguments.build };
+    let app = Program { program: Some(arguments.app), build: arguments.build };
     let found = program::build(&app)?;
     let mut line = found.path.as_os_str().as_bytes().to_vec();
     line.push(b'\n');

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::{PAGE_SIZE, RAM_BASE};
 use vcpu_abi::note::BuildFlags;
-use vcpu_host::Image;
+use vcpu_host::{Image, Want};
 
 /// Say what an image is and what it needs
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,12 @@ fn write(image: &Image, text: &mut String) -> std::fmt::Result {
     }
     writeln!(text, "entry              {:#x}", image.entry())?;
     writeln!(text, "memory             {}, unless `--memory` says otherwise", size(requirements.memory))?;
+    for (index, want) in image.wants().iter().enumerate() {
+        writeln!(text, "{:<18} {want}", if index == 0 { "wants" } else { "" })?;
+    }
+    for (index, name) in image.exports().iter().enumerate() {
+        writeln!(text, "{:<18} {name}", if index == 0 { "exports" } else { "" })?;
+    }
     writeln!(text, "\n{:<12}  {:>12}  {:>12}  access", "segment", "in memory", "in the file")?;
     for segment in image.segments() {
         writeln!(
@@ -60,12 +66,14 @@ fn write(image: &Image, text: &mut String) -> std::fmt::Result {
             access(segment.access)
         )?;
     }
-    writeln!(
+    write!(
         text,
         "\nneeds a machine of interface version {} with at least {} of memory",
         requirements.version,
         size(image.end() - RAM_BASE + PAGE_SIZE)
-    )
+    )?;
+    let options: Vec<_> = image.wants().iter().filter_map(Want::option).collect();
+    if options.is_empty() { writeln!(text) } else { writeln!(text, ", and {}", options.join(" ")) }
 }
 
 /// Access rights as people read them.

@@ -5,19 +5,27 @@
 //! | [`status`] | the exit statuses, and the failure that carries one |
 //! | [`output`] | what is said to the user, and how |
 //! | [`program`] | which image or app is meant, and how it becomes an image |
-//! | [`run`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`] | one command each, with its arguments and help |
+//! | [`values`], [`grants`] | sizes, durations and the like, and grants, as people write them |
+//! | [`config`] | `sandbox.toml`, the same in a file |
+//! | [`log`] | what the machine tells of itself |
+//! | [`run`], [`check`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`] | one command each, with its arguments and help |
 
 #![cfg_attr(not(test), no_main)]
 
 mod bench;
 mod build;
+mod check;
+mod config;
 mod doctor;
+mod grants;
 mod info;
+mod log;
 mod new;
 mod output;
 mod program;
 mod run;
 mod status;
+mod values;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -35,6 +43,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Check(check::Arguments),
     Build(build::Arguments),
     Info(info::Arguments),
     New(new::Arguments),
@@ -46,6 +55,7 @@ impl Command {
     fn perform(self) -> Result<Status, Failure> {
         match self {
             Command::Run(arguments) => run::perform(arguments),
+            Command::Check(arguments) => check::perform(arguments),
             Command::Build(arguments) => build::perform(arguments),
             Command::Info(arguments) => info::perform(arguments),
             Command::New(arguments) => new::perform(arguments),
@@ -61,6 +71,7 @@ Examples:
   vcpu new greeter                     make a package for an app of your own
   vcpu run greeter                     build it and run it in the sandbox
   vcpu run gunzip < file.gz > file     an app is a filter like any other program
+  vcpu run --dir media=./samples app   a program has of the world what it is granted
   vcpu info greeter                    what the image is and what it needs
 
 ",

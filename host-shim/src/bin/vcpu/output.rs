@@ -9,6 +9,11 @@ pub(crate) fn error(message: &dyn fmt::Display) {
     say("error:", "\u{1b}[1;31m", message);
 }
 
+/// Says on standard error what might be wrong.
+pub(crate) fn warning(message: &dyn fmt::Display) {
+    say("warning:", "\u{1b}[1;33m", message);
+}
+
 /// Says on standard error what is being done.
 pub(crate) fn note(message: &dyn fmt::Display) {
     say("vcpu:", "\u{1b}[1;36m", message);

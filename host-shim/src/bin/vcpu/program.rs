@@ -14,11 +14,18 @@ pub(crate) struct Program {
     ///
     /// A file is an image. A directory with a Cargo.toml is an app, which is built first. Any other
     /// word without a slash is the name of a package in the workspace around the current directory.
-    #[arg(value_name = "IMAGE|APP", default_value = ".", hide_default_value = true)]
-    pub(crate) program: OsString,
+    #[arg(value_name = "IMAGE|APP")]
+    pub(crate) program: Option<OsString>,
 
     #[command(flatten)]
     pub(crate) build: BuildArguments,
+}
+
+impl Program {
+    /// What is meant if nothing is named: the current directory.
+    fn program(&self) -> &OsStr {
+        self.program.as_deref().unwrap_or(OsStr::new("."))
+    }
 }
 
 /// How an app is built.
@@ -49,8 +56,8 @@ enum Meaning {
 
 /// Finds the image that is meant; builds it if it is an app's.
 pub(crate) fn find(arguments: &Program, verbose: bool) -> Result<Found, Failure> {
-    match meaning(&arguments.program)? {
-        Meaning::Image(path) => Ok(Found { name: arguments.program.clone(), path }),
+    match meaning(arguments.program())? {
+        Meaning::Image(path) => Ok(Found { name: arguments.program().to_owned(), path }),
         Meaning::App(app) => {
             // What a guest writes must not be mixed with cargo's progress where nobody watches it.
             let quiet = !verbose && !std::io::stderr().is_terminal();
@@ -61,7 +68,7 @@ pub(crate) fn find(arguments: &Program, verbose: bool) -> Result<Found, Failure>
 
 /// Builds the app that is meant.
 pub(crate) fn build(arguments: &Program) -> Result<Found, Failure> {
-    match meaning(&arguments.program)? {
+    match meaning(arguments.program())? {
         Meaning::App(app) => make(&app, &arguments.build, false, false),
         Meaning::Image(path) => Err(Failure::image(format_args!(
             "{} is a file, not an app; name a package or its directory",

@@ -1,13 +1,17 @@
 //! `vcpu run`: runs an image, or builds an app and runs it.
 
+use crate::config::Config as File;
+use crate::grants;
 use crate::output::{self, size};
 use crate::program::{self, Program};
 use crate::status::{self, Failure, Status};
+use crate::values::{self, Backend, Variable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use vcpu_host::backend::BackendKind;
 use vcpu_host::{Config, Error, Image, Machine, Outcome, Streams};
 
 /// Run an image; if an app is named, build it first
@@ -19,26 +23,24 @@ Examples:
   vcpu run gunzip < file.gz > file         input, output and errors are the caller's
   vcpu run ./image -- one two              an image, with two arguments
   vcpu run --memory 1G --time-limit 10s --env LANG=C hello
+  vcpu run --dir media=./samples --dir out=/tmp/out:rw --entropy ./image
+  vcpu run --config sandbox.toml           what is given is in a file
 
 ", status::help!()))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     program: Program,
 
-    /// How the virtual CPU is supplied
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
+    /// Takes what this file, a sandbox.toml, says; other options add to it or replace what it says
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// Memory of the guest: 64M or 64MiB, 1G, ... [default: what the image wants]
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
-    memory: Option<u64>,
-
-    /// Ends the guest after this time: 500ms, 10s, 2m, ... [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = time_limit)]
-    time_limit: Option<Duration>,
+    /// How the virtual CPU is supplied [default: auto]
+    #[arg(long, value_name = "BACKEND", value_enum)]
+    backend: Option<Backend>,
 
     /// A variable of the guest's environment, which is empty otherwise; can be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(variable))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(values::variable))]
     env: Vec<Variable>,
 
     /// Lets the system move guest and host between cores; by default they share one, which is faster
@@ -50,42 +52,58 @@ pub(crate) struct Arguments {
     #[arg(long)]
     stats: bool,
 
-    /// Says on standard error what is built and run, and how it ended
+    /// Says on standard error what is built and run, what the guest was refused, and how it ended
     #[arg(long, short)]
     verbose: bool,
 
     /// Arguments of the guest; any bytes but zero
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
+
+    #[command(flatten)]
+    grants: grants::Options,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
-/// The backends that can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Backend {
-    /// The best that this system offers
-    Auto,
-    /// Linux processes, their own signal handlers and a system call filter: fast
-    Seccomp,
-    /// Linux processes and ptrace: the reference
-    Ptrace,
-}
+/// The options that limit what a guest uses.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Memory of the guest: 64M or 64MiB, 1G, ... [default: what the image wants]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    memory: Option<u64>,
 
-impl From<Backend> for BackendKind {
-    fn from(backend: Backend) -> BackendKind {
-        match backend {
-            Backend::Auto => BackendKind::Auto,
-            Backend::Seccomp => BackendKind::Seccomp,
-            Backend::Ptrace => BackendKind::Ptrace,
-        }
-    }
-}
+    /// Ends the guest after this time: 500ms, 10s, 2m, ... [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    time_limit: Option<Duration>,
 
-/// Name and value of a variable.
-type Variable = (Vec<u8>, Vec<u8>);
+    /// Ends the guest once it has used this much of the processor's time [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    cpu_time: Option<Duration>,
+
+    /// Bytes that it may write to standard output and errors together; then it is refused [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    output_limit: Option<u64>,
+
+    /// Calls of the machine in a second; more are answered later [default: none]
+    #[arg(long, value_name = "NUMBER", value_parser = values::calls)]
+    calls_per_second: Option<NonZeroU32>,
+}
 
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let verbose = arguments.verbose;
-    let found = program::find(&arguments.program, verbose)?;
+    if verbose {
+        crate::log::show();
+    }
+    let file = match &arguments.config {
+        Some(path) => File::read(path).map_err(Failure::runner)?,
+        None => File::default(),
+    };
+    let mut program = arguments.program;
+    program.program = program.program.or(file.program);
+    let found = program::find(&program, verbose)?;
     let image = Image::open(&found.path).map_err(Failure::image)?;
     let streams = Streams::inherit().map_err(|error| {
         Failure::runner(format_args!(
@@ -94,15 +112,23 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     })?;
     let name = found.name;
     let stats = arguments.stats.then(|| (b"VCPU_STATS".to_vec(), b"1".to_vec()));
+    let variables = file.environment.into_iter().chain(arguments.env).chain(stats).collect();
+    let own = if arguments.arguments.is_empty() { file.arguments } else { arguments.arguments };
+    let granted = grants::merge(file.granted, arguments.grants.all());
+    let limits = arguments.limits;
     let begin = Instant::now();
     let config = Config {
-        memory: arguments.memory,
-        arguments: std::iter::once(name.clone()).chain(arguments.arguments).map(OsString::into_vec).collect(),
-        environment: last_of_each(arguments.env.into_iter().chain(stats).collect()),
-        time_limit: arguments.time_limit,
-        backend: arguments.backend.into(),
-        pin: !arguments.no_pin,
+        memory: limits.memory.or(file.memory),
+        arguments: std::iter::once(name.clone()).chain(own).map(OsString::into_vec).collect(),
+        environment: values::last_of_each(variables),
+        time_limit: limits.time_limit.or(file.time_limit),
+        cpu_time: limits.cpu_time.or(file.cpu_time),
+        output_limit: limits.output_limit.or(file.output_limit),
+        calls_per_second: limits.calls_per_second.or(file.calls_per_second),
+        backend: arguments.backend.or(file.backend).unwrap_or(Backend::Auto).into(),
+        pin: !arguments.no_pin && file.pin.unwrap_or(true),
         streams: Some(streams),
+        grants: granted.iter().map(grants::Granted::open).collect::<Result<_, _>>().map_err(Error::from)?,
         ..Config::default()
     };
     let mut sandbox = Machine::start(&image, config)?;
@@ -147,97 +173,5 @@ impl From<Error> for Failure {
             Error::Image(_) => Failure::image(error),
             _ => Failure::runner(error),
         }
-    }
-}
-
-/// A size of memory. As with container runners and emulators, a bare `K`, `M`, `G` or `T` is a power of
-/// two; `MB` is a million and `MiB` is exact.
-fn memory(text: &str) -> Result<u64, String> {
-    let plain = text.trim();
-    let explicit = match plain.chars().last() {
-        Some('k' | 'K' | 'm' | 'M' | 'g' | 'G' | 't' | 'T') => format!("{plain}iB"),
-        _ => plain.to_owned(),
-    };
-    match explicit.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64()),
-        Ok(_) => Err("a guest needs some memory; give a size like 64M or 1G".into()),
-        Err(_) => Err("this is no size; give one like 64M or 1G".into()),
-    }
-}
-
-/// A time limit.
-fn time_limit(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("a guest needs some time; leave the option out for no limit".into()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("this is no duration; give one like 500ms, 10s or 2m".into()),
-    }
-}
-
-/// A variable of the environment: any bytes, of which the first `=` ends the name.
-fn variable(text: OsString) -> Result<Variable, &'static str> {
-    let bytes = text.as_bytes();
-    match bytes.iter().position(|byte| *byte == b'=') {
-        None | Some(0) => Err("this is not of the form NAME=VALUE"),
-        Some(end) => Ok((bytes[..end].to_vec(), bytes[end + 1..].to_vec())),
-    }
-}
-
-/// Of several values for one name the last counts, as with `env` and container runners.
-fn last_of_each(variables: Vec<Variable>) -> Vec<Variable> {
-    let mut kept: Vec<Variable> = Vec::new();
-    for (name, value) in variables {
-        kept.retain(|(earlier, _)| *earlier != name);
-        kept.push((name, value));
-    }
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_two_unless_they_say_otherwise() {
-        for (text, bytes) in [
-            ("64M", 64 << 20),
-            ("64m", 64 << 20),
-            ("64MiB", 64 << 20),
-            ("64MB", 64_000_000),
-            ("1G", 1 << 30),
-            ("1.5 G", 3 << 29),
-            ("4096", 4096),
-            ("512K", 512 << 10),
-        ] {
-            assert_eq!(memory(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "0", "M", "-1M", "64Q", "1e999G"] {
-            assert!(memory(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn time_limits_have_a_unit_and_are_not_zero() {
-        assert_eq!(time_limit("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time_limit("1m 30s"), Ok(Duration::from_secs(90)));
-        for text in ["", "0s", "10", "-1s", "soon"] {
-            assert!(time_limit(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_variable_is_split_at_its_first_equals_sign() {
-        assert_eq!(variable("A=b=c".into()), Ok((b"A".to_vec(), b"b=c".to_vec())));
-        assert_eq!(variable("A=".into()), Ok((b"A".to_vec(), Vec::new())));
-        let bytes = OsString::from_vec(b"A=\xff".to_vec());
-        assert_eq!(variable(bytes), Ok((b"A".to_vec(), b"\xff".to_vec())));
-        assert!(variable("A".into()).is_err() && variable("=b".into()).is_err());
-    }
-
-    #[test]
-    fn the_last_value_of_a_variable_counts() {
-        let variables = ["A=1", "B=2", "A=3"].map(|text| variable(text.into()).unwrap());
-        let kept = last_of_each(variables.to_vec());
-        assert_eq!(kept, ["B=2", "A=3"].map(|text| variable(text.into()).unwrap()));
     }
 }

@@ -14,11 +14,13 @@ use vcpu_host::{STATUS_BAD_IMAGE, STATUS_FAILED, STATUS_FAULTED, STATUS_PANICKED
 pub(crate) enum Status {
     /// The guest ended by itself, or the command is done (0).
     Guest(u8),
+    /// What was checked is wrong (1).
+    Wrong,
     /// The guest panicked.
     Panicked,
     /// The guest faulted, and nobody in it handled the fault.
     Faulted,
-    /// The time limit was reached.
+    /// A limit of time was reached.
     TimeLimit,
     /// The runner failed, or was used wrongly.
     Runner,
@@ -32,10 +34,12 @@ macro_rules! help {
         "\
 Exit status:
   0-255  the guest's own, from `vcpu run`; 0 if any other command is done
+      1  `vcpu check` found something wrong
     101  the guest panicked
     123  the guest faulted: an exception that it did not handle
-    124  the guest ran into its --time-limit
-    125  vcpu itself failed: wrong usage, an app that cannot be built, no backend that works here
+    124  the guest ran into its --time-limit or --cpu-time
+    125  vcpu itself failed: wrong usage, a grant that is missing or cannot be given, an app that
+         cannot be built, no backend that works here
     126  the image cannot be run: missing, damaged, of another interface version, too large"
     };
 }
@@ -49,6 +53,7 @@ impl Status {
     pub(crate) fn number(self) -> u8 {
         match self {
             Status::Guest(status) => status,
+            Status::Wrong => 1,
             Status::Panicked => STATUS_PANICKED,
             Status::Faulted => STATUS_FAULTED,
             Status::TimeLimit => STATUS_TIME_LIMIT,
