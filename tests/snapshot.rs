@@ -1,9 +1,10 @@
 //! Snapshots: what a guest is after its start is what every guest is that begins there, and nothing more.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::time::Duration;
 use vcpu_host::embed::{CallError, Snapshot};
-use vcpu_host::{Image, Sandbox};
+use vcpu_host::{Image, Sandbox, Streams};
 use vcpu_tests::{BackendKind, on_every_backend};
 
 /// More time than any call needs that ends by itself.
@@ -44,6 +45,7 @@ on_every_backend!(
     a_dead_guest_has_no_snapshot,
     functions_stay_with_the_sandbox,
     resets_leave_nothing_behind,
+    limits_begin_anew,
 );
 
 fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
@@ -210,4 +212,23 @@ fn resets_leave_nothing_behind(backend: BackendKind) {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         assert!(!name.starts_with("vcpu-guest"), "guest {pid} is still there");
     }
+}
+
+fn limits_begin_anew(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-embed")).expect("the image is one");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut streams = Streams::null().unwrap();
+    streams.output = writer.into();
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+    let mut sandbox = builder.streams(streams).output_limit(4).build().unwrap();
+    let snapshot = sandbox.snapshot().unwrap();
+    for _ in 0..3 {
+        sandbox.call::<_, ()>("print", "one").unwrap();
+        assert!(matches!(sandbox.call::<_, ()>("print", "two"), Err(CallError::Ended(_))));
+        sandbox.reset(&snapshot).unwrap();
+    }
+    drop(sandbox);
+    let mut output = String::new();
+    reader.read_to_string(&mut output).unwrap();
+    assert_eq!(output, "one\n".repeat(3));
 }

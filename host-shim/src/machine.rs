@@ -27,7 +27,7 @@ use crate::timers::{Action, Timers};
 use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use exchange::Exchange;
-use limits::{CpuTime, Limits};
+use limits::{CpuTime, Limits, Most};
 use rustix::thread::CpuSet;
 use snapshot::Saved;
 use std::num::NonZeroU32;
@@ -249,10 +249,6 @@ impl Machine {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
-        if let Some(limit) = config.cpu_time {
-            let time = rustix::process::Pid::from_raw(process.pid).and_then(|pid| CpuTime::new(pid, limit));
-            timers.set_cpu_time(time).map_err(setup("set the limit of the processor's time"))?;
-        }
         let entry = image.entry();
         let backend: Box<dyn Backend> = if kind == BackendKind::Ptrace {
             Box::new(Ptrace::new(process, entry))
@@ -273,7 +269,7 @@ impl Machine {
             streams,
             devices,
             exchange: Exchange::default(),
-            limits: Limits::new(config.output_limit, config.calls_per_second),
+            limits: Limits::default(),
             seen: 0,
             ended: false,
             lives_on: false,
@@ -283,7 +279,22 @@ impl Machine {
         if let Some(state) = state {
             state.apply(&mut machine)?;
         }
+        machine.limit(Most {
+            cpu_time: config.cpu_time,
+            output: config.output_limit,
+            calls_per_second: config.calls_per_second,
+        })?;
         Ok(machine)
+    }
+
+    /// Limits what the guest may do from now on.
+    fn limit(&mut self, most: Most) -> Result<(), Error> {
+        self.limits = Limits::new(most);
+        let Some(limit) = most.cpu_time else { return Ok(()) };
+        let process = rustix::process::Pid::from_raw(self.backend.pid());
+        let time = process.and_then(|process| CpuTime::new(process, limit));
+        let set = self.timers.set_cpu_time(time);
+        set.map_err(|error| Error::system("set the limit of the processor's time", error))
     }
 
     /// Whether its RAM could be that of a guest in this state.

@@ -14,12 +14,14 @@ use crate::image::Image;
 use crate::machine::Config;
 use crate::machine::exchange::{Functions, Limits};
 use crate::machine::given::{self, Given};
+use crate::machine::limits::Most;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use vcpu_abi::exchange::MESSAGE_MAX;
@@ -92,6 +94,25 @@ impl SandboxBuilder {
     /// for the value.
     pub fn reply_limit(mut self, bytes: u64) -> SandboxBuilder {
         self.limits.reply = bytes;
+        self
+    }
+
+    /// The processor's time that its process may use, until it is reset; then the guest is gone.
+    pub fn cpu_time(mut self, limit: Duration) -> SandboxBuilder {
+        self.config.cpu_time = Some(limit);
+        self
+    }
+
+    /// Bytes that it may write to its standard streams together, until it is reset; then its writes fail.
+    pub fn output_limit(mut self, bytes: u64) -> SandboxBuilder {
+        self.config.output_limit = Some(bytes);
+        self
+    }
+
+    /// Calls of its machine that are served in a second. So many may come at once; those that come sooner are
+    /// answered later.
+    pub fn calls_per_second(mut self, calls: NonZeroU32) -> SandboxBuilder {
+        self.config.calls_per_second = Some(calls);
         self
     }
 
@@ -197,7 +218,12 @@ impl SandboxBuilder {
             Some(snapshot) => {
                 let streams = given::streams(config.streams)?;
                 let functions: Option<Box<dyn Functions>> = Some(Box::new(functions));
-                let given = Given { streams, grants: config.grants, functions };
+                let limits = Most {
+                    cpu_time: config.cpu_time,
+                    output: config.output_limit,
+                    calls_per_second: config.calls_per_second,
+                };
+                let given = Given { streams, grants: config.grants, functions, limits };
                 let mut place = snapshot.pool().take()?;
                 place.with(|machine| machine.take_over(given))?;
                 place

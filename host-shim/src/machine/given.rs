@@ -2,17 +2,19 @@
 
 use super::Machine;
 use super::exchange::Functions;
+use super::limits::Most;
 use crate::Error;
 use crate::console::Stream;
 use crate::console::Streams;
 use crate::device::Devices;
 use crate::grant::Grant;
 
-/// Streams, grants and functions.
+/// Streams, grants, functions and limits.
 pub(crate) struct Given {
     pub(crate) streams: [Stream; 3],
     pub(crate) grants: Vec<Grant>,
     pub(crate) functions: Option<Box<dyn Functions>>,
+    pub(crate) limits: Most,
 }
 
 impl Machine {
@@ -22,6 +24,7 @@ impl Machine {
             streams: self.streams.clone(),
             grants: std::mem::take(&mut self.devices).into_grants(),
             functions: self.exchange.take_functions(),
+            limits: self.limits.most(),
         }
     }
 
@@ -31,13 +34,13 @@ impl Machine {
     ///
     /// If a grant cannot be served.
     pub(crate) fn take_over(&mut self, given: Given) -> Result<(), Error> {
-        let Given { streams, grants, functions } = given;
+        let Given { streams, grants, functions, limits } = given;
         self.streams = streams;
         self.devices = Devices::new(grants, &self.memory, &self.events)?;
         if let Some(functions) = functions {
             self.embed(functions);
         }
-        Ok(())
+        self.limit(limits)
     }
 }
 

@@ -12,9 +12,18 @@ use vcpu_abi::call::Error;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// What a guest may do at most; each in the words of [`Config`](super::Config).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Most {
+    pub(crate) cpu_time: Option<Duration>,
+    pub(crate) output: Option<u64>,
+    pub(crate) calls_per_second: Option<NonZeroU32>,
+}
+
 /// What a guest may still do.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
+    most: Most,
     /// Bytes that it may still write to its standard streams.
     output: Option<u64>,
     output_refused: bool,
@@ -22,9 +31,19 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Limits in bytes, and in calls per second.
-    pub(crate) fn new(output: Option<u64>, calls_per_second: Option<NonZeroU32>) -> Limits {
-        Limits { output, output_refused: false, calls: calls_per_second.map(Pace::new) }
+    /// What a guest may that has not done anything yet. Its processor's time is kept elsewhere.
+    pub(crate) fn new(most: Most) -> Limits {
+        Limits {
+            most,
+            output: most.output,
+            output_refused: false,
+            calls: most.calls_per_second.map(Pace::new),
+        }
+    }
+
+    /// What it may at most.
+    pub(crate) fn most(&self) -> Most {
+        self.most
     }
 
     /// How many of `length` bytes may be written.
@@ -128,7 +147,7 @@ mod tests {
 
     #[test]
     fn without_limits_nothing_is_counted() {
-        let mut limits = Limits::new(None, None);
+        let mut limits = Limits::new(Most::default());
         assert_eq!(limits.output(u64::MAX), Ok(u64::MAX));
         limits.written(u64::MAX);
         assert_eq!(limits.output(1), Ok(1));
@@ -137,14 +156,15 @@ mod tests {
 
     #[test]
     fn output_is_cut_at_its_limit_and_then_refused() {
-        let mut limits = Limits::new(Some(10), None);
+        let mut limits = Limits::new(Most { output: Some(10), ..Most::default() });
         assert_eq!(limits.output(8), Ok(8));
         // The stream took less.
         limits.written(7);
         assert_eq!(limits.output(8), Ok(3));
         limits.written(3);
         assert_eq!((limits.output(8), limits.output(0)), (Err(Error::Denied), Ok(0)));
-        assert_eq!(Limits::new(Some(0), None).output(1), Err(Error::Denied));
+        let none = Most { output: Some(0), ..Most::default() };
+        assert_eq!(Limits::new(none).output(1), Err(Error::Denied));
     }
 
     #[test]
