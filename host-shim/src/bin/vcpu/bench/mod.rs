@@ -12,7 +12,7 @@
 //! | [`progress`] | what is being measured, on a terminal |
 //! | [`place`] | where a guest runs, and with which backend |
 //! | [`native`], [`counter`], [`random`] | native processes that take faults, timers and signals; the time-stamp counter |
-//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads`, `embed` | one group of figures each |
+//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads`, `embed`, `storage` | one group of figures each |
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `stream` | the two figures of `data` that a guest does nothing for but move it |
@@ -46,6 +46,7 @@ mod site;
 mod size;
 mod start;
 mod statistics;
+mod storage;
 mod stream;
 mod table;
 mod threads;
@@ -63,7 +64,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What to measure: call, event, compute, start, memory, size, data, threads, embed [default: everything]
+    /// What to measure: call, event, compute, start, memory, size, data, threads, embed, storage [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -106,10 +107,11 @@ enum Group {
     Data,
     Threads,
     Embed,
+    Storage,
 }
 
 impl Group {
-    const ALL: [Group; 9] = [
+    const ALL: [Group; 10] = [
         Group::Call,
         Group::Event,
         Group::Compute,
@@ -119,6 +121,7 @@ impl Group {
         Group::Data,
         Group::Threads,
         Group::Embed,
+        Group::Storage,
     ];
 
     fn name(self) -> &'static str {
@@ -132,6 +135,7 @@ impl Group {
             Group::Data => "data",
             Group::Threads => "threads",
             Group::Embed => "embed",
+            Group::Storage => "storage",
         }
     }
 
@@ -145,6 +149,7 @@ impl Group {
             Group::Data => &["gunzip", "stream"],
             Group::Threads => &["measure", events_off::APP],
             Group::Embed => &[embed::APP],
+            Group::Storage => &[storage::APP],
         }
     }
 
@@ -159,6 +164,7 @@ impl Group {
             Group::Data => data::measure(site),
             Group::Threads => threads::measure(site),
             Group::Embed => embed::measure(site),
+            Group::Storage => storage::measure(site),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Guest<'_> {
 
 impl Place {
     /// Starts a guest here. This thread stays on its core.
-    fn start(self, image: &Image, config: Config) -> Result<Machine, Failure> {
+    pub(super) fn start(self, image: &Image, config: Config) -> Result<Machine, Failure> {
         if self == Place::Together {
             return Ok(Machine::start(image, config)?);
         }
