@@ -183,3 +183,39 @@ fn exchange(call: Call, given: &[u8], taken: &mut [u8]) -> Result<usize, Error> 
         unsafe { raw(call as u32, given, given_length, taken.as_mut_ptr() as u64, taken.len() as u64) };
     Error::check(answer).map(|length| length as usize)
 }
+
+/// What a register of a device holds: the number of a [`Register`](vcpu_abi::device::Register), or one from
+/// [`CONFIG`](vcpu_abi::device::CONFIG) on.
+///
+/// # Errors
+///
+/// [`Error::BadArgument`] if there is no such device, or nothing to be read there.
+pub fn device_read(device: u32, register: u64) -> Result<u64, Error> {
+    Error::check(call(Call::DeviceRead, u64::from(device), register, 0))
+}
+
+/// Writes a register of a device.
+///
+/// # Safety
+///
+/// It may tell the device where its queues are: they are valid for as long as the device uses them.
+///
+/// # Errors
+///
+/// [`Error::BadArgument`] if there is no such device, or nothing to be written there.
+pub unsafe fn device_write(device: u32, register: u64, value: u64) -> Result<(), Error> {
+    Error::check(call(Call::DeviceWrite, u64::from(device), register, value)).map(drop)
+}
+
+/// Tells a device that there are new buffers in a queue.
+///
+/// # Safety
+///
+/// The caller owns the memory of all buffers in that queue, until the device has used them.
+///
+/// # Errors
+///
+/// [`Error::BadArgument`] if there is no such device, or no such queue.
+pub unsafe fn device_notify(device: u32, queue: u16) -> Result<(), Error> {
+    Error::check(call(Call::DeviceNotify, u64::from(device), u64::from(queue), 0)).map(drop)
+}

@@ -34,6 +34,7 @@
 //! | [`clock`] | reading time without a call |
 //! | [`heap`] | dynamic memory |
 //! | [`console`] | standard streams |
+//! | [`device`] | virtio devices: what the guest was granted |
 //! | [`machine`] | what the machine said of itself: memory, arguments, environment |
 //! | `message`, `memory_functions` | text without the heap, `memcpy` and its kin |
 //!
@@ -56,6 +57,7 @@ pub mod console;
 pub mod context;
 mod deadlock;
 mod death;
+pub mod device;
 pub mod event;
 pub mod exception;
 pub mod extended;

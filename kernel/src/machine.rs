@@ -70,6 +70,11 @@ pub fn environment() -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
     list(info().environment).filter_map(strings::variable)
 }
 
+/// Names of the devices, in the order of their numbers.
+pub fn devices() -> impl Iterator<Item = &'static [u8]> {
+    list(info().devices)
+}
+
 /// Addresses of the RAM behind the image, which nothing uses yet at boot.
 pub fn free_ram() -> Range<u64> {
     (&raw const __image_end) as u64..RAM_BASE + info().ram_size
