@@ -10,31 +10,26 @@
 //! io::stdout().write_all(b"by embedded-io\n").unwrap();
 //! ```
 
-use crate::io::{self, Stdin, Stdout};
-use core::fmt;
+use crate::io::{self, Error, Stdin, Stdout};
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
-
-/// An error of a standard stream, with what `embedded-io` wants of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub io::Error);
-
-impl fmt::Display for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl core::error::Error for Error {}
 
 impl embedded_io::Error for Error {
     fn kind(&self) -> ErrorKind {
-        match self.0 {
-            io::Error::Closed => ErrorKind::BrokenPipe,
-            io::Error::BadArgument | io::Error::BadAddress => ErrorKind::InvalidInput,
-            io::Error::Denied => ErrorKind::PermissionDenied,
-            io::Error::TimedOut => ErrorKind::TimedOut,
-            io::Error::NoSuchCall => ErrorKind::Unsupported,
-            io::Error::Again | io::Error::Io => ErrorKind::Other,
+        match Error::kind(self) {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::PermissionDenied
+            }
+            io::ErrorKind::BrokenPipe => ErrorKind::BrokenPipe,
+            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            io::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+            io::ErrorKind::InvalidData => ErrorKind::InvalidData,
+            io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+            io::ErrorKind::WriteZero => ErrorKind::WriteZero,
+            io::ErrorKind::Interrupted => ErrorKind::Interrupted,
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Other,
         }
     }
 }
@@ -49,13 +44,13 @@ impl ErrorType for Stdout {
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        io::Read::read(self, buffer).map_err(Error)
+        io::Read::read(self, buffer)
     }
 }
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        io::Write::write(self, bytes).map_err(Error)
+        io::Write::write(self, bytes)
     }
 
     /// There is nothing to do.

@@ -1,8 +1,8 @@
-//! `entry!`: makes a function the program of an image.
+//! `entry!`: makes a function the program of an image; `wants!`: says what it wants to be granted.
 
 use core::fmt::Debug;
 
-pub use vcpu_kernel::abi::note::{BuildFlags, Note, Requirements};
+pub use vcpu_kernel::abi::note::{BuildFlags, NOTE_WANT, Note, Requirements, TextNote};
 pub use vcpu_kernel::abi::{INTERFACE_VERSION, layout};
 pub use vcpu_kernel::boot::{panic, start};
 pub use vcpu_kernel::heap::KernelHeap;
@@ -121,6 +121,24 @@ macro_rules! entry {
             $crate::__panic_handler!();
         };
     };
+}
+
+/// Says what the program wants to be granted, in the form of `vcpu run`'s grants: `vcpu info` shows it, and
+/// what is not granted when it is started is said there.
+///
+/// ```no_run
+/// libvcpu::wants!("dir media:ro", "block disk", "entropy");
+/// ```
+#[macro_export]
+macro_rules! wants {
+    ($($want:expr),+ $(,)?) => { $(
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = ".note.vcpu")]
+            static NOTE: $crate::entry::TextNote<{ $want.len() }> =
+                $crate::entry::TextNote::new($crate::entry::NOTE_WANT, $want);
+        };
+    )+ };
 }
 
 /// The panic handler of an image.

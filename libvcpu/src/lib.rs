@@ -23,6 +23,7 @@
 //! |---|---|---|
 //! | `critical-section` | use `critical-section` | a section has events off |
 //! | `embedded-io` | read and write by `embedded-io` 0.7 | module `embedded_io` |
+//! | `getrandom` | draw random numbers by `getrandom`, as `rand` does | [`rand`] |
 //! | `lock_api` | bring a lock's data and want the lock, by `lock_api` 0.4 | module `lock_api` |
 //! | `log` | log by `log` | module `log` |
 //! | `embed` | are libraries of a host program, with `serde` | module `embed` |
@@ -33,26 +34,30 @@
 
 pub extern crate alloc;
 
+pub mod block;
 #[cfg(feature = "critical-section")]
 mod critical_section;
+mod device;
 #[cfg(feature = "embed")]
 pub mod embed;
 #[cfg(feature = "embedded-io")]
 pub mod embedded_io;
 pub mod entry;
 pub mod env;
+pub mod fs;
 pub mod io;
 #[cfg(feature = "lock_api")]
 pub mod lock_api;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod process;
+pub mod rand;
 pub mod sync;
 pub mod task;
 pub mod thread;
 pub mod time;
 
-pub use vcpu_kernel::{abi, call, clock, event, exception, heap, machine};
+pub use vcpu_kernel::{abi, call, clock, device as devices, event, exception, heap, machine};
 
 /// What most programs use: `println!` and its kin, [`entry!`], and the collections of `alloc`.
 pub mod prelude {

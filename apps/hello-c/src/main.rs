@@ -4,8 +4,8 @@
 #![no_main]
 
 use core::ffi::{CStr, c_char};
+use libvcpu::abi::call::Error;
 use libvcpu::entry;
-use libvcpu::io::Error;
 
 entry!(main);
 

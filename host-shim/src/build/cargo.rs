@@ -110,6 +110,8 @@ fn flags(link: &LinkFiles) -> Result<String, BuildError> {
     let flags = [
         // Says that this is an image, and not a check of the same source for the host.
         "--cfg=vcpu_image",
+        // The crate `getrandom` asks the image for random bytes, and not Linux; libvcpu answers.
+        "--cfg=getrandom_backend=\"custom\"",
         // Linked to a fixed address; no relocation is left for a loader to do.
         "-Crelocation-model=static",
         // The host prints backtraces by them.

@@ -1,6 +1,6 @@
 //! `embedded-io`: a crate that speaks a protocol (MAVLink) over whatever can be read and written.
 
-use embedded_io::{Error, Write};
+use embedded_io::Write;
 use libvcpu::io::{stdin, stdout};
 use libvcpu::prelude::*;
 use mavlink_core::error::ParserError;

@@ -1,0 +1,187 @@
+//! [`Session`]: requests to the file system of one grant, and what they are answered.
+
+use super::fuse::{self, InHeader, Operation, OutHeader};
+use crate::device::Drivers;
+use crate::io::{Error, Result};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vcpu_kernel::abi::layout::PAGE_SIZE;
+use vcpu_kernel::device::file_system::FileSystem;
+use vcpu_kernel::device::{self, Kind};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+static DRIVERS: Drivers<Session> = Drivers::new();
+
+/// Bytes of a header and of the largest structure behind it.
+const HEAD_MAX: usize = 128;
+/// Bytes of a reply's header and of the largest structure behind it.
+const REPLY_MAX: usize = 160;
+
+/// A file system that was granted. It has seen the first request, by which both sides agree on a version.
+#[derive(Debug)]
+pub(super) struct Session {
+    device: FileSystem,
+    /// The number of the last request.
+    unique: AtomicU64,
+    /// Most bytes of a file in one request.
+    transfer_max: usize,
+}
+
+/// Names of all directories that were granted.
+pub(super) fn grants() -> impl Iterator<Item = &'static [u8]> {
+    device::of_kind(Kind::FileSystem).map(|(_, name)| name)
+}
+
+/// The session with the directory that was granted by this name; `None` if there is none.
+pub(super) fn session(grant: &[u8]) -> Result<Option<Arc<Session>>> {
+    let Some(device) = device::find(Kind::FileSystem, grant) else { return Ok(None) };
+    DRIVERS.get(device, Session::open).map(Some)
+}
+
+impl Session {
+    fn open(device: u32) -> Result<Session, device::Error> {
+        let device = FileSystem::open(device)?;
+        let mut session = Session { device, unique: AtomicU64::new(0), transfer_max: 0 };
+        let wanted = fuse::InitialiseIn {
+            major: fuse::MAJOR,
+            minor: fuse::MINOR,
+            read_ahead: 0,
+            flags: fuse::INIT_BIG_WRITES | fuse::INIT_MAX_PAGES,
+        };
+        let reply: Result<fuse::InitialiseOut> = session.ask(Operation::Initialise, 0, &wanted, &[]);
+        let reply = reply.map_err(|_| device::Error::BadAnswer)?;
+        let pages = if reply.flags & fuse::INIT_MAX_PAGES == 0 { 1 } else { usize::from(reply.pages_max) };
+        session.transfer_max = (reply.write_max as usize).min(pages * PAGE_SIZE as usize);
+        if reply.major != fuse::MAJOR || session.transfer_max == 0 {
+            return Err(device::Error::BadAnswer);
+        }
+        Ok(session)
+    }
+
+    /// Most bytes of a file that one request can read or write.
+    pub(super) fn transfer_max(&self) -> usize {
+        self.transfer_max
+    }
+
+    /// Sends a request, `arguments` and then `data`, and gives the structure that is the reply.
+    pub(super) fn ask<R: FromBytes + IntoBytes + KnownLayout>(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        data: &[&[u8]],
+    ) -> Result<R> {
+        let mut reply = [0; REPLY_MAX];
+        let room = size_of::<OutHeader>() + size_of::<R>();
+        if self.exchange(operation, node, arguments, data, &mut reply[..room], None)? != room {
+            return Err(bad());
+        }
+        R::read_from_bytes(&reply[size_of::<OutHeader>()..room]).map_err(|_| bad())
+    }
+
+    /// Sends a request whose reply is bytes, written to `buffer`, and gives how many.
+    pub(super) fn ask_bytes(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        buffer: &mut [u8],
+    ) -> Result<usize> {
+        let mut header = [0; size_of::<OutHeader>()];
+        let room = buffer.len();
+        let count = self.exchange(operation, node, arguments, &[], &mut header, Some(buffer))?;
+        count.checked_sub(header.len()).filter(|count| *count <= room).ok_or_else(bad)
+    }
+
+    /// Sends a request that has no other reply than that it was done.
+    pub(super) fn tell(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        data: &[&[u8]],
+    ) -> Result<()> {
+        self.ask::<()>(operation, node, arguments, data)
+    }
+
+    /// Gives back what the replies with these nodes have counted.
+    pub(super) fn forget(&self, nodes: &[u64]) {
+        let nodes: Vec<_> = nodes.iter().map(|&node| fuse::ForgetOne { node, count: 1 }).collect();
+        if nodes.is_empty() {
+            return;
+        }
+        let arguments = fuse::BatchForgetIn { count: nodes.len() as u32, padding: 0 };
+        let mut head = [0; HEAD_MAX];
+        let head = self.head(Operation::BatchForget, 0, &arguments, &[nodes.as_bytes()], &mut head);
+        // A device that has stopped has forgotten everything.
+        let _ = self.device.send(&[head, nodes.as_bytes()]);
+    }
+
+    /// A request's header and arguments.
+    fn head<'a>(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        data: &[&[u8]],
+        head: &'a mut [u8; HEAD_MAX],
+    ) -> &'a [u8] {
+        let arguments = arguments.as_bytes();
+        let length = size_of::<InHeader>() + arguments.len();
+        let header = InHeader {
+            length: (length + data.iter().map(|piece| piece.len()).sum::<usize>()) as u32,
+            operation: operation as u32,
+            unique: self.unique.fetch_add(1, Relaxed) + 1,
+            node,
+            ..InHeader::default()
+        };
+        head[..size_of::<InHeader>()].copy_from_slice(header.as_bytes());
+        head[size_of::<InHeader>()..length].copy_from_slice(arguments);
+        &head[..length]
+    }
+
+    /// Sends a request and gives how many bytes the reply has, its header included, with which `reply` begins.
+    fn exchange(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        data: &[&[u8]],
+        reply: &mut [u8],
+        buffer: Option<&mut [u8]>,
+    ) -> Result<usize> {
+        let mut head = [0; HEAD_MAX];
+        let head = self.head(operation, node, arguments, data, &mut head);
+        let (one, two);
+        let request: &[&[u8]] = match *data {
+            [] => &[head],
+            [first] => {
+                one = [head, first];
+                &one
+            }
+            [first, second] => {
+                two = [head, first, second];
+                &two
+            }
+            _ => unreachable!("no request has more"),
+        };
+        let written = match buffer {
+            None => self.device.request(request, &mut [&mut *reply])?,
+            Some(buffer) => self.device.request(request, &mut [&mut *reply, buffer])?,
+        };
+        let (header, _) = OutHeader::read_from_prefix(reply).map_err(|_| bad())?;
+        if header.error != 0 {
+            return Err(Error::from_raw_os_error(header.error.saturating_neg()));
+        }
+        match header.length as usize {
+            length if length >= size_of::<OutHeader>() && length <= written => Ok(length),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// The device answered something that makes no sense.
+fn bad() -> Error {
+    device::Error::BadAnswer.into()
+}

@@ -1,0 +1,208 @@
+//! Devices: what a guest that was granted a disk, entropy or a console sees of it, and what one sees that was
+//! not.
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::unix::fs::FileExt;
+use std::thread;
+use vcpu_host::{Grant, Resource};
+use vcpu_tests::{BackendKind, Guest, on_every_backend};
+
+const BLOCK: usize = 512;
+
+fn scenario(name: &str, backend: BackendKind, grants: Vec<Grant>) -> Guest {
+    Guest::new("guest-devices", backend).arguments([name]).with(|config| config.grants = grants)
+}
+
+fn grant(name: &str, resource: Resource) -> Grant {
+    Grant { name: name.into(), resource }
+}
+
+/// A file in memory, in which block N is full of the byte N.
+fn numbered(blocks: usize) -> File {
+    let file = File::from(memfd_create("disk", MemfdFlags::ALLOW_SEALING).unwrap());
+    let bytes: Vec<u8> = (0..blocks).flat_map(|block| [block as u8; BLOCK]).collect();
+    file.write_all_at(&bytes, 0).unwrap();
+    file
+}
+
+fn disk(file: &File, writable: bool) -> Grant {
+    grant("disk", Resource::Block { file: file.try_clone().unwrap(), writable })
+}
+
+fn block(file: &File, number: usize) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    file.read_exact_at(&mut block, (number * BLOCK) as u64).unwrap();
+    block
+}
+
+/// A console, and the test's ends of it: what the guest reads, and what it writes.
+fn port() -> (Grant, PipeWriter, PipeReader) {
+    let ((input, test_input), (test_output, output)) = (pipe().unwrap(), pipe().unwrap());
+    let console = Resource::Console { input: input.into(), output: output.into() };
+    (grant("port", console), test_input, test_output)
+}
+
+fn devices_have_the_names_under_which_they_were_granted(backend: BackendKind) {
+    let file = numbered(1);
+    let (port, ..) = port();
+    let grants = vec![disk(&file, true), grant("dice", Resource::Entropy), port];
+    let expected = "0: Some(Block) disk\n1: Some(Entropy) dice\n2: Some(Console) port\n";
+    scenario("list", backend, grants).run().assert_output(expected);
+}
+
+fn without_a_grant_there_is_no_device(backend: BackendKind) {
+    let expected = "block: Err(NotFound)\nconsole: Err(NotFound)\nfile: Err(NotFound)\nfiles: Ok(0)\n\
+        entropy: no entropy was granted: random bytes need that grant\nregister: Err(BadArgument)\n";
+    scenario("nothing", backend, Vec::new()).run().assert_output(expected);
+}
+
+fn a_disk_is_read_and_written_and_has_an_end(backend: BackendKind) {
+    let file = numbered(64);
+    scenario("block", backend, vec![disk(&file, true)]).run().assert_output(
+        "32768 bytes, blocks of 512, read only: false\n1 2 3\n7 true 24\nlast: None\n\
+        beyond: Some(InvalidInput)\nhalf beyond: Some(InvalidInput)\nfar beyond: Some(InvalidInput)\n\
+        write beyond: Some(InvalidInput)\nodd offset: Some(InvalidInput)\nodd length: Some(InvalidInput)\n\
+        nothing: None\n",
+    );
+    let mut written = vec![0; 8192];
+    file.read_exact_at(&mut written, 4096).unwrap();
+    assert!(written.iter().enumerate().all(|(index, byte)| *byte == (index * 7) as u8));
+    assert_eq!((block(&file, 7), block(&file, 24)), ([7; BLOCK], [24; BLOCK]));
+    assert_eq!(file.metadata().unwrap().len(), 32768);
+}
+
+fn a_disk_that_was_granted_to_be_read_is_not_written(backend: BackendKind) {
+    let file = numbered(4);
+    let ended = scenario("block-read-only", backend, vec![disk(&file, false)]).run();
+    ended.assert_output("read only: true\nwrite: Some(ReadOnlyFilesystem)\n1\n");
+    assert_eq!(block(&file, 0), [0; BLOCK]);
+}
+
+fn a_disk_that_fails_is_an_ordinary_error(backend: BackendKind) {
+    let file = numbered(4);
+    fcntl_add_seals(&file, SealFlags::WRITE).unwrap();
+    let ended = scenario("block-fails", backend, vec![disk(&file, true)]).run();
+    ended.assert_output("write: Some(Other)\n1\n");
+}
+
+fn threads_share_a_disk(backend: BackendKind) {
+    let file = numbered(200);
+    scenario("block-threads", backend, vec![disk(&file, false)]).run().assert_output("0 wrong\n");
+}
+
+fn one_read_may_be_larger_than_a_request(backend: BackendKind) {
+    let file = numbered(12000);
+    let expected: u64 = (0..12000).map(|number: usize| u64::from(number as u8) * 512).sum();
+    let ended = scenario("block-sum", backend, vec![disk(&file, false)]).run();
+    ended.assert_output(&format!("{expected}\n"));
+}
+
+fn several_disks_do_not_disturb_each_other(backend: BackendKind) {
+    let (one, two) = (numbered(1), numbered(2));
+    two.write_all_at(&[77; BLOCK], 0).unwrap();
+    let as_block = |name, file: File| grant(name, Resource::Block { file, writable: false });
+    let grants = vec![as_block("one", one), as_block("two", two)];
+    scenario("block-two", backend, grants).run().assert_output("0 77\nErr(NotFound) Err(NotFound)\n");
+}
+
+fn two_guests_with_the_same_disk_see_what_each_other_writes(backend: BackendKind) {
+    let file = numbered(8);
+    thread::scope(|scope| {
+        for number in ["2", "5"] {
+            let grants = vec![disk(&file, true)];
+            scope.spawn(move || {
+                let guest = scenario("block-mark", backend, grants).arguments([number]);
+                guest.run().assert_output("marked\n");
+            });
+        }
+    });
+    assert_eq!((block(&file, 2), block(&file, 5)), ([2 ^ 0xff; BLOCK], [5 ^ 0xff; BLOCK]));
+    assert_eq!((block(&file, 1), block(&file, 3)), ([1; BLOCK], [3; BLOCK]));
+}
+
+fn random_bytes_differ_each_time_and_in_each_guest(backend: BackendKind) {
+    let mut seen: Vec<String> = Vec::new();
+    for _ in 0..2 {
+        let ended = scenario("entropy", backend, vec![grant("dice", Resource::Entropy)]).run();
+        assert_eq!(ended.status(), 0, "{ended}");
+        let lines: Vec<&str> = ended.output_text().lines().collect();
+        let [one, two, "true"] = lines[..] else { panic!("{ended}") };
+        seen.extend([one.into(), two.into()]);
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "{seen:#?}");
+}
+
+fn crates_draw_random_numbers_without_knowing_where(backend: BackendKind) {
+    let run = |grants| Guest::new("guest-random", backend).with(|config| config.grants = grants).run();
+    let draw = || run(vec![grant("dice", Resource::Entropy)]);
+    let (one, two) = (draw(), draw());
+    assert!(one.status() == 0 && one.output_text().starts_with('['), "{one}");
+    assert_ne!(one.output, two.output);
+    run(Vec::new()).assert_output("getrandom: this target is not supported\n");
+}
+
+fn a_console_goes_both_ways_and_its_end_stays_the_end(backend: BackendKind) {
+    let (console, mut input, mut output) = port();
+    let live = scenario("console", backend, vec![console]).start();
+    let mut lines = BufReader::new(&mut output).lines();
+    for (line, expected) in [("one", "ONE"), ("two and three", "TWO AND THREE"), ("", "")] {
+        writeln!(input, "{line}").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), expected);
+    }
+    drop(input);
+    live.end(b"").assert_output("after the end: Ok(0)\nno room: Ok(0)\n");
+}
+
+fn while_one_thread_waits_for_a_console_another_runs(backend: BackendKind) {
+    let (console, mut input, _output) = port();
+    let mut live = scenario("console-waits", backend, vec![console]).start();
+    let mut line = [0; 20];
+    live.output.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"another thread runs\n");
+    // Only now is there anything to be read.
+    input.write_all(b"late, ").unwrap();
+    input.write_all(b"in two pieces").unwrap();
+    drop(input);
+    live.end(b"").assert_output("read: late, in two pieces\n");
+}
+
+fn a_thread_reads_a_console_while_another_fills_it(backend: BackendKind) {
+    let (console, mut input, mut output) = port();
+    let live = scenario("console-both", backend, vec![console]).start();
+    thread::scope(|scope| {
+        scope.spawn(move || input.write_all(&vec![b'x'; 300_000]).unwrap());
+        let mut all = vec![0; 1 << 20];
+        output.read_exact(&mut all).unwrap();
+        assert!(all.iter().enumerate().all(|(index, byte)| *byte == index as u8));
+    });
+    live.end(b"").assert_output("300000 bytes\n");
+}
+
+fn a_console_that_nobody_reads_is_an_ordinary_error(backend: BackendKind) {
+    let (console, _input, output) = port();
+    drop(output);
+    let ended = scenario("console-closed", backend, vec![console]).run();
+    ended.assert_output("Err(BrokenPipe)\nErr(BrokenPipe)\n");
+}
+
+on_every_backend!(
+    devices_have_the_names_under_which_they_were_granted,
+    without_a_grant_there_is_no_device,
+    a_disk_is_read_and_written_and_has_an_end,
+    a_disk_that_was_granted_to_be_read_is_not_written,
+    a_disk_that_fails_is_an_ordinary_error,
+    threads_share_a_disk,
+    one_read_may_be_larger_than_a_request,
+    several_disks_do_not_disturb_each_other,
+    two_guests_with_the_same_disk_see_what_each_other_writes,
+    random_bytes_differ_each_time_and_in_each_guest,
+    crates_draw_random_numbers_without_knowing_where,
+    a_console_goes_both_ways_and_its_end_stays_the_end,
+    while_one_thread_waits_for_a_console_another_runs,
+    a_thread_reads_a_console_while_another_fills_it,
+    a_console_that_nobody_reads_is_an_ordinary_error,
+);
