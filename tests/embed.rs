@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, pipe};
 use std::thread;
 use std::time::{Duration, Instant};
-use vcpu_host::embed::{Buffer, CallError, SandboxBuilder, Slice};
+use vcpu_host::embed::{AsyncSandbox, Buffer, CallError, SandboxBuilder, Slice};
 use vcpu_host::{Error, Image, Outcome, Sandbox, Streams};
 use vcpu_tests::{BackendKind, Guest, on_every_backend};
 
@@ -57,6 +57,8 @@ on_every_backend!(
     a_killed_guest_is_an_error,
     a_sandbox_is_used_by_any_thread,
     many_run_at_once,
+    calls_are_futures,
+    a_future_that_is_dropped_loses_nothing,
     calls_are_counted,
     ranges_that_are_not_there_are_refused,
     replies_that_cannot_be_taken_are_errors,
@@ -500,6 +502,59 @@ fn many_run_at_once(backend: BackendKind) {
                 }
             });
         }
+    });
+}
+
+/// Carries out a future on two threads.
+fn wait_for<R>(future: impl Future<Output = R>) -> R {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    runtime.unwrap().block_on(future)
+}
+
+fn calls_are_futures(backend: BackendKind) {
+    wait_for(async {
+        let sandbox = AsyncSandbox::build(builder("guest-embed", backend)).await.unwrap();
+        // They come in their order, also if many wait.
+        let calls: Vec<_> = (0..20u32)
+            .map(|index| {
+                let sandbox = sandbox.clone();
+                tokio::spawn(async move {
+                    let length = sandbox.call::<_, Vec<u8>>("bytes", &(index, 1u8)).await.unwrap().len();
+                    assert_eq!(length, index as usize);
+                })
+            })
+            .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        let calls = sandbox.with(|sandbox| sandbox.metrics().calls).await.unwrap();
+        assert_eq!(calls, 20);
+        let failed = sandbox.call::<_, u32>("divide", &(1, 0)).await;
+        assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
+        let panicked = sandbox.call::<_, ()>("end", &End::Panic).await;
+        assert!(matches!(ended(panicked), Outcome::Panicked(_)));
+        assert!(matches!(sandbox.call::<_, u32>("count", &()).await, Err(CallError::Dead)));
+    });
+}
+
+fn a_future_that_is_dropped_loses_nothing(backend: BackendKind) {
+    wait_for(async {
+        let sandbox = AsyncSandbox::build(builder("guest-embed", backend)).await.unwrap();
+        // One that was not begun does nothing.
+        drop(sandbox.call::<_, u32>("count", &()));
+        assert_eq!(sandbox.call::<_, u32>("count", &()).await.unwrap(), 100);
+        // One that runs comes to its end, and another waits for it.
+        let nap = sandbox.call::<_, ()>("nap", &300u32);
+        assert!(tokio::time::timeout(Duration::from_millis(50), nap).await.is_err());
+        assert_eq!(sandbox.call::<_, u32>("count", &()).await.unwrap(), 102, "the nap was counted");
+        // One that waits for its turn is taken back.
+        let (first, second) = (sandbox.clone(), sandbox.clone());
+        let nap = tokio::spawn(async move { first.call::<_, ()>("nap", &200u32).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waits = second.call::<_, u32>("count", &());
+        assert!(tokio::time::timeout(Duration::from_millis(10), waits).await.is_err());
+        nap.await.unwrap().unwrap();
+        assert_eq!(sandbox.call::<_, u32>("count", &()).await.unwrap(), 104);
     });
 }
 

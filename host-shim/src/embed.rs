@@ -44,6 +44,7 @@
 //!
 //! | module | its subject |
 //! |---|---|
+//! | `asynchronous` | sandboxes for programs that use `tokio` (feature `tokio`) |
 //! | `builder` | what a sandbox is given |
 //! | `error` | why a call has no result |
 //! | `functions` | functions of the host |
@@ -54,6 +55,8 @@
 //! | `pool` | guests that wait, restored from a snapshot |
 //! | `snapshot` | snapshots, and reset |
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod builder;
 mod error;
 mod functions;
@@ -64,6 +67,8 @@ mod place;
 mod pool;
 mod snapshot;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncSandbox;
 pub use builder::SandboxBuilder;
 pub use error::CallError;
 pub use memory::{Buffer, NotInMemory, SharedMemory, Slice};
@@ -113,12 +118,24 @@ impl Sandbox {
         A: Serialize + ?Sized,
         R: DeserializeOwned,
     {
-        let span = tracing::debug_span!("call", function = name);
-        let _inside = span.enter();
+        let result = self.prepare(name, argument).and_then(|()| self.exchange(name));
+        self.conclude(name, result)
+    }
+
+    /// Makes the request.
+    fn prepare<A: Serialize + ?Sized>(&mut self, name: &str, argument: &A) -> Result<(), CallError> {
         self.metrics.calls += 1;
-        let result = message::encode_request(name, argument, &mut self.request)
-            .and_then(|()| self.exchange())
-            .and_then(|()| message::decode_reply(name, &self.reply, || self.image.exports().to_vec()));
+        message::encode_request(name, argument, &mut self.request)
+    }
+
+    /// Makes a value of the reply, if there is one.
+    fn conclude<R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        result: Result<(), CallError>,
+    ) -> Result<R, CallError> {
+        let result =
+            result.and_then(|()| message::decode_reply(name, &self.reply, || self.image.exports().to_vec()));
         if let Err(error) = &result {
             self.failed(name, error);
         }
@@ -126,7 +143,9 @@ impl Sandbox {
     }
 
     /// Gives the guest the request and takes its reply.
-    fn exchange(&mut self) -> Result<(), CallError> {
+    fn exchange(&mut self, name: &str) -> Result<(), CallError> {
+        let span = tracing::debug_span!("call", function = name);
+        let _inside = span.enter();
         if !self.lives {
             return Err(CallError::Dead);
         }

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use guest_embed::Everything;
 use libvcpu::embed::{self, Slice, export, serve};
 use libvcpu::prelude::*;
+use libvcpu::time::Duration;
 use libvcpu::{env, thread};
 
 entry!(main);
@@ -32,6 +33,7 @@ fn main() {
         export!(bytes),
         export!(try divide),
         export!(count),
+        export!(nap),
         export!(print),
         export!(in_thread),
         export!(invert),
@@ -77,6 +79,12 @@ fn divide((a, b): (u32, u32)) -> Result<u32, &'static str> {
 
 fn count(_: ()) -> u32 {
     COUNT.fetch_add(1, Relaxed)
+}
+
+/// Sleeps for so many ms, and counts.
+fn nap(time: u32) {
+    thread::sleep(Duration::from_millis(time.into()));
+    COUNT.fetch_add(1, Relaxed);
 }
 
 fn print(text: &str) {
