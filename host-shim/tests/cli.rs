@@ -276,6 +276,278 @@ mod running {
     }
 }
 
+/// A directory with these files, in which `vcpu` is run.
+fn place(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(place.path().join(name), text).unwrap();
+    }
+    place
+}
+
+mod limiting {
+    use super::*;
+
+    #[test]
+    fn the_processors_time_can_be_limited() {
+        let run = run_show(&["--cpu-time", "50ms"], ["loop"]);
+        assert_eq!(run.status, 124, "{run:?}");
+        assert!(run.errors.starts_with("error: the guest has used all the processor's time"), "{run:?}");
+    }
+
+    #[test]
+    fn output_beyond_its_limit_is_refused_and_said_with_the_option_that_allows_it() {
+        let name = show().to_str().unwrap();
+        let limit = (name.len() - 3).to_string();
+        let quiet = run_show(&["--output-limit", &limit], ["status"; 0]);
+        assert_eq!((quiet.status, quiet.output.as_str()), (101, &format!("[{name}")[..name.len() - 3]));
+        assert!(!quiet.errors.contains("--output-limit"), "{quiet:?}");
+        let verbose = run_show(&["--verbose", "--output-limit", "0"], ["status"; 0]);
+        assert_eq!((verbose.status, verbose.output.as_str()), (101, ""), "{verbose:?}");
+        let told = "vcpu: the guest's output is refused from now on: its limit is reached; allow more with --output-limit\n";
+        assert_eq!(verbose.errors.matches(told).count(), 1, "{verbose:?}");
+    }
+
+    #[test]
+    fn limits_that_are_not_reached_change_nothing() {
+        let limits = [
+            "--cpu-time",
+            "1h",
+            "--output-limit",
+            "1G",
+            "--calls-per-second",
+            "1000000",
+            "--time-limit",
+            "1h",
+        ];
+        let run = run_show(&limits, ["status", "7"]);
+        assert_eq!((run.status, run.errors.as_str()), (7, ""));
+    }
+}
+
+mod granting {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_granted_is_said_before_anything_is_started() {
+        let place = place(&[("file", "")]);
+        for (options, parts) in [
+            (&["--dir", "media=absent"][..], &["cannot grant dir media:ro: absent does not exist; "][..]),
+            (
+                &["--dir", "media=file:rw"],
+                &["cannot grant dir media:rw: file is not a directory; ", "--block"],
+            ),
+            (&["--block", "./absent.img"], &["cannot grant block absent:ro: ./absent.img does not exist"]),
+            (&["--block", "disk=."], &["cannot grant block disk:ro: . is a directory; grant it with --dir"]),
+            (&["--console", "log=absent/log"], &["cannot grant console log: absent/log ", "make that first"]),
+            (&["--dir", "a=.", "--block", "a=file"], &["a is granted twice; "]),
+            (&["--entropy", "--dir", "entropy=."], &["entropy is granted twice; "]),
+        ] {
+            let run = run(vcpu(["run"]).args(options).arg(hello()).current_dir(place.path()));
+            assert_refused(&run, 125, parts);
+        }
+        let many: Vec<_> = (0..17).flat_map(|number| ["--dir".to_owned(), format!("d{number}=.")]).collect();
+        let run = run(vcpu(["run"]).args(many).arg(hello()).current_dir(place.path()));
+        assert_refused(&run, 125, &["a guest can have 16 grants, and these are 17; leave some out"]);
+    }
+}
+
+mod configuring {
+    use super::*;
+
+    /// Runs `show` as a file says, with these options and arguments besides.
+    fn configured(text: &str, options: &[&str], arguments: &[&str]) -> Run {
+        let place = place(&[("some.toml", text)]);
+        let mut command = vcpu(["run", "--config", "some.toml"]);
+        command.args(options).current_dir(place.path());
+        if !text.contains("program") {
+            command.arg(show());
+        }
+        if !arguments.is_empty() {
+            command.arg("--").args(arguments);
+        }
+        run(&mut command)
+    }
+
+    #[test]
+    fn a_file_says_what_options_say() {
+        let program = format!("program = {:?}\n", show());
+        let run = configured(&format!("{program}args = ['status', '7']"), &[], &[]);
+        assert_eq!((run.status, run.errors.as_str()), (7, ""));
+        let run = configured("args = ['environment']\n[env]\nA = '1'\nB = 'x=y z'", &[], &[]);
+        assert_eq!((run.status, run.output.as_str()), (0, "A=1\nB=x=y z\n"), "{run:?}");
+        for limit in ["time-limit = '50ms'", "cpu-time = '50ms'"] {
+            assert_eq!(configured(limit, &[], &["loop"]).status, 124, "{limit}");
+        }
+        assert_eq!(configured("output-limit = 0", &[], &["environment", "x"]).status, 0);
+        assert_eq!(configured("output-limit = 0", &[], &["x"]).status, 101);
+        assert_eq!(configured("calls-per-second = 100000", &[], &["status", "7"]).status, 7);
+        assert_refused(&configured("memory = '8K'", &[], &["x"]), 126, &["8192", "bytes"]);
+        let run = configured("memory = 33554432\nbackend = 'ptrace'\npin = false", &["--verbose"], &["x"]);
+        assert!(run.errors.contains("with 32.0 MiB of memory by the backend ptrace"), "{run:?}");
+    }
+
+    #[test]
+    fn options_add_to_a_file_and_replace_what_it_says() {
+        let file = "memory = '8K'\nbackend = 'ptrace'\nargs = ['status', '7']";
+        let options = ["--memory", "2M", "--backend", "seccomp", "--verbose"];
+        let run = configured(file, &options, &["status", "8"]);
+        assert_eq!(run.status, 8, "{run:?}");
+        assert!(run.errors.contains("with 2.0 MiB of memory by the backend seccomp"), "{run:?}");
+        let file = "args = ['environment']\n[env]\nA = '1'\nB = '2'";
+        let run = configured(file, &["--env", "A=3"], &[]);
+        assert_eq!((run.status, run.output.as_str()), (0, "B=2\nA=3\n"), "{run:?}");
+    }
+
+    #[test]
+    fn paths_in_a_file_are_relative_to_it() {
+        let place = place(&[("some.toml", "program = 'image'\n[dir.media]\npath = 'absent'\n")]);
+        fs::copy(hello(), place.path().join("image")).unwrap();
+        let name = place.path().file_name().unwrap().to_str().unwrap();
+        let file = format!("{name}/some.toml");
+        let run = run(vcpu(["run", "--config", &file]).current_dir(place.path().parent().unwrap()));
+        assert_refused(&run, 125, &[&format!("cannot grant dir media:ro: {name}/absent does not exist")]);
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_starts_nothing() {
+        let run = configured("memori = '64M'", &[], &["status", "7"]);
+        assert_refused(&run, 125, &["some.toml:1:1: unknown field `memori`, expected one of `program`, "]);
+        let run = super::run(vcpu(["run", "--config", "/absent.toml"]).arg(hello()));
+        assert_refused(&run, 125, &["cannot read /absent.toml: No such file or directory", "name a file"]);
+    }
+}
+
+mod checking {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_listed_as_it_would_be_given() {
+        let file = "\
+program = 'image'
+memory = '64M'
+time-limit = '90s'
+cpu-time = '1s'
+output-limit = '1M'
+calls-per-second = 1000
+backend = 'auto'
+pin = true
+args = ['one', 'two']
+entropy = true
+
+[env]
+LANG = 'C'
+
+[dir.media]
+path = 'samples'
+
+[dir.out]
+path = '.'
+access = 'rw'
+
+[block.disk]
+path = 'disk.img'
+access = 'ro'
+
+[console.log]
+path = 'log.txt'
+";
+        let place = place(&[("sandbox.toml", file), ("disk.img", "x")]);
+        fs::create_dir(place.path().join("samples")).unwrap();
+        fs::copy(hello(), place.path().join("image")).unwrap();
+        let run = run(vcpu(["check"]).current_dir(place.path()));
+        let expected = "\
+sandbox.toml
+  program                  ./image
+  memory                   64.0 MiB
+  time limit               1m 30s
+  cpu time                 1s
+  output limit             1.0 MiB
+  calls per second         1000
+  dir media:ro             samples
+  dir out:rw               .
+  block disk:ro            disk.img
+  console log              log.txt
+  entropy
+ok
+";
+        assert_eq!((run.status, run.output.as_str()), (0, expected), "{run:?}");
+        // Hello does not say that it wants any of it.
+        assert!(
+            run.errors.lines().count() == 5 && run.errors.starts_with("warning: dir media:ro"),
+            "{run:?}"
+        );
+        assert!(!place.path().join("log.txt").exists(), "nothing is made");
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_said_with_its_line() {
+        for (text, expected) in [
+            (
+                "memori = '64M'",
+                "1:1: unknown field `memori`, expected one of `program`, `memory`, `time-limit`, `cpu-time`, `output-limit`, `calls-per-second`, `backend`, `pin`, `args`, `env`, `entropy`, `dir`, `block`, `console`",
+            ),
+            ("\nmemory = '64Q'", "2:10: this is no size; give one like 64M or 1G"),
+            ("memory = 0", "1:10: a guest needs some memory; give a size like 64M or 1G"),
+            ("memory = true", "1:10: invalid type: boolean `true`, expected a size like \"64M\""),
+            ("time-limit = 10", "1:14: invalid type: integer `10`, expected a duration like \"10s\""),
+            ("cpu-time = '0s'", "1:12: a guest needs some time; leave this out for no limit"),
+            ("calls-per-second = 0", "1:20: give a number of calls, at least 1"),
+            ("backend = 'kvm'", "1:11: unknown variant `kvm`, expected one of `auto`, `seccomp`, `ptrace`"),
+            (
+                "# comment\n[dir.'a b']\npath = 'x'",
+                "2:6: \"a b\" is not a name of 1 to 36 letters, digits and -_. that does not begin with a dot",
+            ),
+            ("[dir.a]\npfad = 'x'", "2:1: unknown field `pfad`, expected `path` or `access`"),
+            ("[block.a]\naccess = 'rw'", "1:1: missing field `path`"),
+            ("[dir.a]\npath = 'x'\naccess = 'wo'", "3:10: unknown variant `wo`, expected `ro` or `rw`"),
+            ("[console.a]\npath = 'x'\naccess = 'rw'", "3:1: unknown field `access`, expected `path`"),
+            (
+                "[env]\n'A=B' = 'c'",
+                "2:1: the name of a variable is not empty and holds neither `=` nor a zero byte",
+            ),
+            ("memory = '1M'\nmemory = '2M'", "2:1: duplicate key"),
+            ("args = ['one'", "1:14: unclosed array, expected `]`"),
+        ] {
+            let place = place(&[("some.toml", text)]);
+            let run = run(vcpu(["check", "--config", "some.toml"]).current_dir(place.path()));
+            assert_eq!((run.status, run.output.as_str()), (1, ""), "{run:?}");
+            assert_eq!(run.errors, format!("error: some.toml:{expected}\n"));
+        }
+    }
+
+    #[test]
+    fn all_that_cannot_be_given_is_said_at_once() {
+        let file = "\
+memory = '100G'
+time-limit = '1s'
+cpu-time = '2s'
+entropy = true
+dir.a.path = '.'
+block.a = { path = 'absent', access = 'rw' }
+dir.entropy.path = 'sandbox.toml'
+";
+        let place = place(&[("sandbox.toml", file)]);
+        let run = run(vcpu(["check"]).current_dir(place.path()));
+        let expected = "\
+error: a memory size of 107374182400 bytes is not possible; the most is 64 GiB
+warning: cpu-time is not less than time-limit, which is over first; leave one of them out
+error: cannot grant dir entropy:ro: sandbox.toml is not a directory; name the one it lies in, or grant an image of a disk with --block
+error: cannot grant block a:rw: absent does not exist; name an image of a disk that does
+error: a is granted twice; give each grant a name of its own
+";
+        assert_eq!((run.status, run.errors.as_str()), (1, expected), "{run:?}");
+        assert!(!run.output.contains("ok"), "{run:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_wrong() {
+        let place = place(&[]);
+        let run = run(vcpu(["check"]).current_dir(place.path()));
+        assert_refused(&run, 1, &["cannot read sandbox.toml: No such file or directory", "name a file"]);
+    }
+}
+
 mod refusing {
     use super::*;
 
@@ -290,6 +562,18 @@ mod refusing {
             &["run", "--memory", "0"],
             &["run", "--time-limit", "0s"],
             &["run", "--time-limit", "soon"],
+            &["run", "--cpu-time", "0s"],
+            &["run", "--output-limit", "some"],
+            &["run", "--calls-per-second", "0"],
+            &["run", "--calls-per-second", "many"],
+            &["run", "--dir", "."],
+            &["run", "--dir", "a b=x"],
+            &["run", "--dir", "media="],
+            &["run", "--block", "=x"],
+            &["run", "--console", "/dev/null"],
+            &["run", "--entropy=1"],
+            &["run", "--config"],
+            &["check", "a", "b"],
             &["run", "--env", "A"],
             &["run", "--env", "=1"],
             &["run", "--backend", "magic"],
@@ -392,7 +676,7 @@ mod telling {
                 assert!(run.output.contains(part), "no {part:?} in {}", run.output);
             }
         }
-        for command in ["build", "info", "new", "bench"] {
+        for command in ["check", "build", "info", "new", "bench"] {
             let run = run(&mut vcpu([command, "--help"]));
             assert!(run.status == 0 && run.output.contains("Examples:"), "{run:?}");
         }
@@ -401,7 +685,7 @@ mod telling {
     #[test]
     fn the_book_shows_the_help_as_it_is() {
         let page = fs::read_to_string(repository().join("docs/src/guide/command-line.md")).unwrap();
-        let commands = ["run", "build", "info", "new", "bench", "doctor"];
+        let commands = ["run", "check", "build", "info", "new", "bench", "doctor"];
         for command in std::iter::once(&[][..]).chain(commands.iter().map(std::slice::from_ref)) {
             let run = run(vcpu(command.iter().chain([&"--help"])).env("COLUMNS", "100"));
             let lines: Vec<_> = run.output.lines().map(str::trim_end).collect();

@@ -506,6 +506,92 @@ fn the_command_says_what_is_wanted_and_not_granted() {
     assert_eq!((run.status.code(), run.stdout), (Some(STATUS_FAILED.into()), Vec::new()));
 }
 
+/// Runs `vcpu` in a folder. Gives its status, its answer, and what it said besides.
+fn vcpu(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
+    let run = Command::new(env!("CARGO_BIN_EXE_vcpu"))
+        .args(arguments)
+        .current_dir(folder.0.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (run.status.code().unwrap(), text(run.stdout), text(run.stderr))
+}
+
+#[test]
+fn info_tells_what_an_image_wants_and_exports() {
+    let folder = Folder::new();
+    let notes = [(NOTE_WANT, "dir media:rw"), (NOTE_WANT, "function log"), (NOTE_EXPORT, "thumbnail")];
+    folder.file(&with_notes(notes).bytes());
+    let (status, answer, errors) = vcpu(&folder, &["info", "./image"]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    let wants =
+        "\nwants              dir media:rw\n                   function log\nexports            thumbnail\n";
+    assert!(answer.contains(wants), "{answer}");
+    assert!(answer.ends_with(" of memory, and --dir media=PATH:rw\n"), "{answer}");
+}
+
+#[test]
+fn check_tells_what_an_image_is_granted_and_what_it_lacks() {
+    let folder = Folder::new();
+    let notes = [
+        (NOTE_WANT, "dir media"),
+        (NOTE_WANT, "dir out:rw"),
+        (NOTE_WANT, "block disk:rw"),
+        (NOTE_WANT, "console log"),
+        (NOTE_WANT, "entropy"),
+        (NOTE_WANT, "function decode"),
+    ];
+    folder.file(&with_notes(notes).bytes());
+    let config = "\
+        program = 'image'\n\
+        [dir.media]\npath = '.'\naccess = 'rw'\n\
+        [dir.out]\npath = '.'\n\
+        [console.extra]\npath = '/dev/null'\n";
+    fs::write(folder.path("sandbox.toml"), config).unwrap();
+    let expected = "\
+error: the image wants dir out:rw (not dir out:ro), which is not granted; write [dir.out] with its path and access = \"rw\"
+error: the image wants block disk:rw, which is not granted; write [block.disk] with its path and access = \"rw\"
+error: the image wants console log, which is not granted; write [console.log] with its path
+error: the image wants entropy, which is not granted; write entropy = true
+error: the image wants function decode, which is not granted; only a program that embeds the image gives it that
+warning: dir media:rw is granted, and the image wants only dir media:ro
+warning: dir out:ro is granted, and the image does not say that it wants it; leave it out if you can
+warning: console extra is granted, and the image does not say that it wants it; leave it out if you can
+";
+    let (status, answer, errors) = vcpu(&folder, &["check"]);
+    assert_eq!(errors, expected);
+    let listed = "\
+sandbox.toml
+  program                  ./image
+  dir media:rw             .
+  dir out:ro               .
+  console extra            /dev/null
+";
+    assert_eq!((status, answer.as_str()), (1, listed));
+
+    folder.file(&with_notes([(NOTE_WANT, "dir media:rw"), (NOTE_WANT, "entropy")]).bytes());
+    fs::write(folder.path("good.toml"), "entropy = true\n[dir.media]\npath = '.'\naccess = 'rw'\n").unwrap();
+    let (status, answer, errors) = vcpu(&folder, &["check", "--config", "good.toml", "./image"]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert!(answer.ends_with("  entropy\nok\n"), "{answer}");
+}
+
+#[test]
+fn check_tells_what_is_wrong_with_an_image() {
+    let folder = Folder::new();
+    fs::write(folder.path("sandbox.toml"), "memory = '8K'\nprogram = 'image'\n").unwrap();
+    let refused = |problem: &str| {
+        let (status, _, errors) = vcpu(&folder, &["check"]);
+        assert!(status == 1 && errors.contains(problem) && errors.lines().count() == 1, "{errors}");
+    };
+    refused("\"./image\" does not exist; ");
+    folder.file(b"text");
+    refused("cannot run ./image: it is not an ELF file");
+    folder.file(&Elf::valid().bytes());
+    refused("cannot run ./image: it needs 16384 bytes of memory, and 8192 were given");
+}
+
 /// Asserts that an image that is valid cannot be started with this much memory.
 #[track_caller]
 fn assert_not_started(wants: u64, given: Option<u64>, problem: &str) {

@@ -32,8 +32,16 @@ const HOST: [(&str, &str); 18] = sources![
     "upcall.rs",
 ];
 
-/// The sources of what a guest uses: clock, timers, streams.
-const DEVICES: [(&str, &str); 3] = sources!["clock.rs", "console.rs", "timers.rs"];
+/// The sources of what a guest uses: clock, timers, streams, grants.
+const DEVICES: [(&str, &str); 7] = sources![
+    "clock.rs",
+    "console.rs",
+    "grant.rs",
+    "grant/open.rs",
+    "grant/want.rs",
+    "machine/limits.rs",
+    "timers.rs",
+];
 
 /// The sources of what a guest is granted: virtio devices, and RAM as they see it.
 const GRANTS: [(&str, &str); 8] = sources![
