@@ -329,6 +329,17 @@ mod granting {
     use super::*;
 
     #[test]
+    fn what_is_granted_is_there_when_the_guest_starts() {
+        let place = place(&[]);
+        fs::write(place.path().join("disk.img"), [0; 4096]).unwrap();
+        for option in ["--block=disk.img", "--block=disk=./disk.img:rw", "--console=log=log", "--entropy"] {
+            let run = run(vcpu(["run", option]).arg(hello()).current_dir(place.path()));
+            assert_eq!((run.status, run.output.as_str()), (0, "Hello from a virtual CPU!\n"), "{run:?}");
+        }
+        assert!(place.path().join("log").exists(), "the file of a console is made");
+    }
+
+    #[test]
     fn what_cannot_be_granted_is_said_before_anything_is_started() {
         let place = place(&[("file", "")]);
         for (options, parts) in [
@@ -718,15 +729,16 @@ mod telling {
     fn info_tells_what_an_image_is_and_needs() {
         let run = run(vcpu(["info"]).arg(hello()));
         assert_eq!((run.status, run.errors.as_str()), (0, ""), "{run:?}");
+        let version = vcpu_abi::INTERFACE_VERSION;
         for part in [
-            "interface version  1\n",
+            &format!("interface version  {version}\n"),
             "toolchain          rustc version ",
             "entry              0x200000\n",
             "memory             64.0 MiB",
             "0x0000200000",
             "read, execute\n",
             "read, write\n",
-            "needs a machine of interface version 1 with at least ",
+            &format!("needs a machine of interface version {version} with at least "),
         ] {
             assert!(run.output.contains(part), "no {part:?} in {}", run.output);
         }
@@ -769,7 +781,7 @@ mod measuring {
 
         let same = run(vcpu(["bench", "--compare"]).args([&json, &json]));
         assert_eq!((same.status, same.errors.as_str()), (0, ""), "{same:?}");
-        assert!(same.output.contains("0 of 4 moved"), "{same:?}");
+        assert!(same.output.contains("0 of 5 moved"), "{same:?}");
         assert!(!same.output.contains("differ:") && !same.output.contains("Only"), "{same:?}");
     }
 
