@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::FileExt;
 use std::thread;
-use vcpu_host::{Grant, Resource};
+use vcpu_host::{Config, Grant, Image, Machine, Resource};
 use vcpu_tests::{BackendKind, Guest, on_every_backend};
 
 const BLOCK: usize = 512;
@@ -136,6 +136,18 @@ fn random_bytes_differ_each_time_and_in_each_guest(backend: BackendKind) {
     assert_eq!(seen.len(), 4, "{seen:#?}");
 }
 
+fn an_image_that_wants_something_is_started_only_with_it(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-wants")).unwrap();
+    let wants: Vec<_> = image.wants().iter().map(ToString::to_string).collect();
+    assert_eq!(wants, ["block disk:ro", "dir media:ro", "entropy"]);
+    let start = |grants| Machine::start(&image, Config { backend, grants, ..Config::default() });
+    let error = start(Vec::new()).unwrap_err().to_string();
+    assert!(
+        error.contains("wants block disk:ro, dir media:ro and entropy, which were not granted"),
+        "{error}"
+    );
+}
+
 fn crates_draw_random_numbers_without_knowing_where(backend: BackendKind) {
     let run = |grants| Guest::new("guest-random", backend).with(|config| config.grants = grants).run();
     let draw = || run(vec![grant("dice", Resource::Entropy)]);
@@ -201,6 +213,7 @@ on_every_backend!(
     two_guests_with_the_same_disk_see_what_each_other_writes,
     random_bytes_differ_each_time_and_in_each_guest,
     crates_draw_random_numbers_without_knowing_where,
+    an_image_that_wants_something_is_started_only_with_it,
     a_console_goes_both_ways_and_its_end_stays_the_end,
     while_one_thread_waits_for_a_console_another_runs,
     a_thread_reads_a_console_while_another_fills_it,

@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "guest-sync",
     "guest-thread-local",
     "guest-threads",
+    "guest-wants",
     "hello",
     "latency",
     "measure",

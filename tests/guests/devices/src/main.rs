@@ -11,9 +11,6 @@ use libvcpu::{fs, io, rand};
 
 entry!(main);
 
-libvcpu::wants!("block disk", "dir media:ro");
-libvcpu::wants!("entropy");
-
 fn main() -> u8 {
     let scenario = libvcpu::env::args().nth(1).unwrap_or_default();
     match scenario.as_str() {

@@ -9,8 +9,6 @@ use rand::{Rng, SeedableRng};
 
 entry!(main);
 
-libvcpu::wants!("entropy");
-
 fn main() {
     match StdRng::try_from_os_rng() {
         Ok(mut generator) => {
