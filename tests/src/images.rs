@@ -33,11 +33,13 @@ const PACKAGES: &[&str] = &[
     "hello",
     "latency",
     "measure",
+    "notes",
     "philosophers",
     "priority-inversion",
     "producer-consumer",
     "ring",
     "stream",
+    "thumbnail",
     "ticker",
 ];
 

@@ -28,7 +28,7 @@ fn long(address: u64) -> &'static AtomicU64 {
 
 /// Makes of a text another one, or something that is none, byte by byte.
 fn change(reply: &[AtomicU8], turn: u8) {
-    let length = if turn % 16 == 0 { 200 } else { reply.len() as u8 - 2 };
+    let length = if turn.is_multiple_of(16) { 200 } else { reply.len() as u8 - 2 };
     let letter = if turn % 16 == 1 { 0xff } else { b'a' + turn % 26 };
     for (index, byte) in reply.iter().enumerate() {
         let value = match index {
