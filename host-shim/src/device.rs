@@ -7,6 +7,7 @@
 mod block;
 mod console;
 mod entropy;
+mod filesystem;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -117,7 +118,7 @@ impl Devices {
                 grants.len()
             )));
         }
-        let device = |(number, grant): (usize, Grant)| {
+        let device = |(number, grant): (usize, Grant)| -> Result<Arc<Device>, Error> {
             let failed =
                 |error| Error::Start(format!("what is granted as {:?} cannot be used: {error}", grant.name));
             let model: Box<dyn Model> = match grant.resource {
@@ -126,8 +127,8 @@ impl Devices {
                 }
                 Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
                 Resource::Entropy => Box::new(entropy::Entropy),
-                Resource::Directory { .. } => {
-                    return Err(Error::Start(format!("there is no device for the grant {}", grant.name)));
+                Resource::Directory { path, writable } => {
+                    Box::new(filesystem::FileSystem::new(&path, writable, &grant.name).map_err(failed)?)
                 }
             };
             let transport =

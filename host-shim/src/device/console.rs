@@ -88,7 +88,7 @@ impl Console {
         let from = self.written.min(buffer.length());
         for part in buffer.parts(from..buffer.length()) {
             let mut rest = part;
-            while rest.len() > 0 {
+            while !rest.is_empty() {
                 match self.output.transfer(rest.ptr_guard().as_ptr().cast_mut(), rest.len() as u64) {
                     Ok(count) => {
                         self.written += count as usize;

@@ -20,6 +20,9 @@ pub(super) struct Request<'m> {
     pub(super) readable: Pieces<'m>,
     /// Where the device writes.
     pub(super) writable: Pieces<'m>,
+    /// The chain itself, to be walked again by who knows that it may have changed.
+    pub(super) chain: DescriptorChain<&'m GuestMemoryMmap>,
+    pub(super) memory: &'m GuestMemoryMmap,
 }
 
 /// Guest memory in pieces, as one run of bytes.
@@ -36,15 +39,14 @@ impl<'m> Request<'m> {
         memory: &'m GuestMemoryMmap,
         size: u16,
     ) -> Result<Request<'m>, Broken> {
-        let mut request = Request { readable: Pieces::default(), writable: Pieces::default() };
+        let (readable, writable) = (Pieces::default(), Pieces::default());
+        let mut request = Request { readable, writable, chain: chain.clone(), memory };
         let mut more = true;
-        let mut count = 0;
-        for descriptor in chain {
+        for (count, descriptor) in chain.enumerate() {
             let (address, length) = (descriptor.addr(), descriptor.len() as usize);
-            if count == size {
+            if count == usize::from(size) {
                 return Err(Broken(format!("a chain has more descriptors than the queue, which has {size}")));
             }
-            count += 1;
             let pieces = if descriptor.is_write_only() {
                 &mut request.writable
             } else if request.writable.slices.is_empty() {

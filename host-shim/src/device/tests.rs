@@ -3,6 +3,7 @@
 mod block;
 mod console;
 mod entropy;
+mod filesystem;
 mod hostile;
 
 use super::{Devices, Waits};

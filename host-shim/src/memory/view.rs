@@ -6,6 +6,7 @@
 use super::GuestMemory;
 use crate::sys::Mapping;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use vcpu_abi::call::Access;
 use vcpu_abi::layout::RAM_BASE;
@@ -24,16 +25,24 @@ impl View {
     /// The view of a sandbox's RAM.
     pub(crate) fn new(memory: &GuestMemory) -> io::Result<View> {
         let pieces = memory.pieces.iter().filter(|piece| piece.text_offset.is_none());
-        let regions = pieces.filter(|piece| piece.access != Access::empty()).map(|piece| {
-            let start = memory.mapping.pointer().wrapping_add((piece.address - RAM_BASE) as usize);
-            let builder = MmapRegionBuilder::new(piece.length as usize)
+        // A buffer may lie in several pieces that touch each other.
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for piece in pieces.filter(|piece| piece.access != Access::empty()) {
+            match ranges.last_mut().filter(|range| range.end == piece.address) {
+                Some(range) => range.end += piece.length,
+                None => ranges.push(piece.address..piece.address + piece.length),
+            }
+        }
+        let regions = ranges.into_iter().map(|range| {
+            let start = memory.mapping.pointer().wrapping_add((range.start - RAM_BASE) as usize);
+            let builder = MmapRegionBuilder::new((range.end - range.start) as usize)
                 .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
                 .with_mmap_flags(libc::MAP_SHARED | libc::MAP_NORESERVE);
-            // SAFETY: a piece lies in RAM's mapping, which is readable and writable there and lives as long
+            // SAFETY: the range lies in RAM's mapping, which is readable and writable there and lives as long
             // as this view; the crate treats it as memory that others write.
             let region = unsafe { builder.with_raw_mmap_pointer(start) }.build();
             let region = region.map_err(io::Error::other)?;
-            GuestRegionMmap::new(region, GuestAddress(piece.address))
+            GuestRegionMmap::new(region, GuestAddress(range.start))
                 .ok_or_else(|| io::Error::other("a piece of RAM ends beyond the last address"))
         });
         let regions = GuestMemoryMmap::from_regions(regions.collect::<io::Result<_>>()?);
