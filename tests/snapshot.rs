@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Duration;
 use vcpu_host::embed::{CallError, Snapshot};
-use vcpu_host::{Image, Sandbox, Streams};
+use vcpu_host::{Grant, Image, Resource, Sandbox, Streams};
 use vcpu_tests::{BackendKind, on_every_backend};
 
 /// More time than any call needs that ends by itself.
@@ -46,6 +46,9 @@ on_every_backend!(
     functions_stay_with_the_sandbox,
     resets_leave_nothing_behind,
     limits_begin_anew,
+    devices_go_on_and_random_numbers_differ,
+    a_guest_with_open_files_has_no_snapshot,
+    grants_are_those_of_the_snapshot,
 );
 
 fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
@@ -231,4 +234,78 @@ fn limits_begin_anew(backend: BackendKind) {
     let mut output = String::new();
     reader.read_to_string(&mut output).unwrap();
     assert_eq!(output, "one\n".repeat(3));
+}
+
+/// A directory with a file, the same file as a disk, and entropy; whatever they are called.
+fn grants(folder: &tempfile::TempDir, names: [&str; 3]) -> [Grant; 3] {
+    let path = folder.path().join("text");
+    std::fs::write(&path, [b'x'; 512]).unwrap();
+    let disk = std::fs::File::open(path).unwrap();
+    let resources = [
+        Resource::Directory { path: folder.path().to_owned(), writable: false },
+        Resource::Block { file: disk, writable: false },
+        Resource::Entropy,
+    ];
+    let mut names = names.into_iter();
+    resources.map(|resource| Grant { name: names.next().unwrap().to_owned(), resource })
+}
+
+fn with_devices(backend: BackendKind, folder: &tempfile::TempDir) -> Sandbox {
+    let image = Image::open(vcpu_tests::image("guest-snapshot")).expect("the image is one");
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+    let granted = grants(folder, ["files", "disk", "entropy"]);
+    granted.into_iter().fold(builder, vcpu_host::embed::SandboxBuilder::grant).build().unwrap()
+}
+
+fn devices_go_on_and_random_numbers_differ(backend: BackendKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = BTreeSet::new();
+    let mut look = |sandbox: &mut Sandbox| {
+        assert!(random.insert(call::<[u8; 16]>(sandbox, "random")), "a random number came twice");
+        assert_eq!(call::<String>(sandbox, "read_file"), "x".repeat(512));
+        assert_eq!(call::<Vec<u8>>(sandbox, "read_disk"), [b'x'; 512]);
+    };
+    for drivers_began_before in [false, true] {
+        let mut sandbox = with_devices(backend, &folder);
+        if drivers_began_before {
+            call::<()>(&mut sandbox, "use_devices");
+        }
+        let snapshot = sandbox.snapshot().unwrap();
+        snapshot.keep_ready(2).unwrap();
+        look(&mut sandbox);
+        for _ in 0..3 {
+            // What one guest leaves open is no other's.
+            call::<()>(&mut sandbox, "keep_open");
+            sandbox.reset(&snapshot).unwrap();
+            look(&mut sandbox);
+        }
+        let granted = grants(&folder, ["files", "disk", "entropy"]).into_iter();
+        let builder = snapshot.builder().call_deadline(PATIENCE);
+        let mut another = granted.fold(builder, vcpu_host::embed::SandboxBuilder::grant).build().unwrap();
+        look(&mut another);
+        look(&mut sandbox);
+    }
+}
+
+fn a_guest_with_open_files_has_no_snapshot(backend: BackendKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = with_devices(backend, &folder);
+    call::<()>(&mut sandbox, "keep_open");
+    let error = sandbox.snapshot().unwrap_err().to_string();
+    assert!(error.contains("files open in \"files\""), "{error}");
+    assert_eq!(call::<String>(&mut sandbox, "read_file"), "x".repeat(512));
+}
+
+fn grants_are_those_of_the_snapshot(backend: BackendKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = with_devices(backend, &folder);
+    let snapshot = sandbox.snapshot().unwrap();
+    for names in [&["files", "disk"][..], &[], &["files", "disc", "entropy"], &["disk", "files", "entropy"]] {
+        let mut all = names.to_vec();
+        all.resize(3, "unused");
+        let granted = grants(&folder, all.try_into().unwrap()).into_iter().take(names.len());
+        let builder = granted.fold(snapshot.builder(), vcpu_host::embed::SandboxBuilder::grant);
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains("grants are not those"), "{error}");
+    }
 }

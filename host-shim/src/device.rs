@@ -20,6 +20,7 @@ use crate::grant::{Grant, Resource};
 use crate::memory::{GuestMemory, View};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub(crate) use transport::State;
 use transport::Transport;
 use vcpu_abi::call::Error as CallError;
 use vcpu_abi::device::{DEVICES_MAX, Kind, line};
@@ -52,6 +53,11 @@ trait Model: Debug + Send {
 
     /// Forgets what the driver has done.
     fn reset(&mut self) {}
+
+    /// Whether it holds nothing for its guest, so that it is as after a reset.
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 /// What became of a request.
@@ -88,6 +94,44 @@ pub(crate) struct Waits {
     pub(crate) queue: usize,
 }
 
+/// Devices without transports, by their names.
+#[derive(Debug)]
+pub(crate) struct Models(Vec<(String, Box<dyn Model>)>);
+
+/// What grants become.
+///
+/// # Errors
+///
+/// If a grant cannot be served.
+pub(crate) fn models(grants: Vec<Grant>) -> Result<Models, Error> {
+    if grants.len() > DEVICES_MAX as usize {
+        return Err(Error::Start(format!(
+            "it is granted {} devices, and a guest can have {DEVICES_MAX}; grant less",
+            grants.len()
+        )));
+    }
+    let model = |grant: Grant| -> Result<(String, Box<dyn Model>), Error> {
+        let failed =
+            |error| Error::Start(format!("what is granted as {:?} cannot be used: {error}", grant.name));
+        let model: Box<dyn Model> = match grant.resource {
+            Resource::Block { file, writable } => {
+                Box::new(block::Block::new(file, writable, &grant.name).map_err(failed)?)
+            }
+            Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
+            Resource::Entropy => Box::new(entropy::Entropy),
+            Resource::Directory { path, writable } => {
+                Box::new(filesystem::FileSystem::new(&path, writable, &grant.name).map_err(failed)?)
+            }
+        };
+        Ok((grant.name, model))
+    };
+    Ok(Models(grants.into_iter().map(model).collect::<Result<_, _>>()?))
+}
+
+fn cannot_see(error: std::io::Error) -> Error {
+    Error::system("let devices see the guest's memory", error)
+}
+
 /// The devices of a sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Devices(Vec<Arc<Device>>);
@@ -106,45 +150,82 @@ impl Devices {
         if grants.is_empty() {
             return Ok(Devices(Vec::new()));
         }
-        let view =
-            memory.view().map_err(|error| Error::system("let devices see the guest's memory", error))?;
+        let view = memory.view().map_err(cannot_see)?;
         Self::with(grants, view, events)
     }
 
     fn with(grants: Vec<Grant>, view: &View, events: &Arc<Events>) -> Result<Devices, Error> {
-        if grants.len() > DEVICES_MAX as usize {
-            return Err(Error::Start(format!(
-                "it is granted {} devices, and a guest can have {DEVICES_MAX}; grant less",
-                grants.len()
-            )));
-        }
-        let device = |(number, grant): (usize, Grant)| -> Result<Arc<Device>, Error> {
-            let failed =
-                |error| Error::Start(format!("what is granted as {:?} cannot be used: {error}", grant.name));
-            let model: Box<dyn Model> = match grant.resource {
-                Resource::Block { file, writable } => {
-                    Box::new(block::Block::new(file, writable, &grant.name).map_err(failed)?)
-                }
-                Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
-                Resource::Entropy => Box::new(entropy::Entropy),
-                Resource::Directory { path, writable } => {
-                    Box::new(filesystem::FileSystem::new(&path, writable, &grant.name).map_err(failed)?)
-                }
-            };
-            let transport =
-                Transport::new(grant.name, model, view.clone(), events.clone(), line(number as u32));
-            Ok(Arc::new(Device(Mutex::new(transport))))
+        Ok(Self::of(models(grants)?, view, events))
+    }
+
+    /// Devices that nobody has used yet, or that others have given back.
+    fn of(models: Models, view: &View, events: &Arc<Events>) -> Devices {
+        let device = |(number, (name, model))| {
+            let line = line(number as u32);
+            let transport = Transport::new(name, model, view.clone(), events.clone(), line);
+            Arc::new(Device(Mutex::new(transport)))
         };
-        Ok(Devices(grants.into_iter().enumerate().map(device).collect::<Result<_, _>>()?))
+        Devices(models.0.into_iter().enumerate().map(device).collect())
+    }
+
+    /// What drivers have set up. The error is the name of a device that still holds something for its guest,
+    /// such as open files.
+    pub(crate) fn states(&self) -> Result<Vec<State>, String> {
+        let state = |device: &Arc<Device>| {
+            let transport = device.lock();
+            transport.state().ok_or_else(|| transport.name().to_owned())
+        };
+        self.0.iter().map(state).collect()
+    }
+
+    /// Devices of a guest whose drivers have set up others like them, in the same order. Gives what they wait
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// If these devices are not those that the drivers know.
+    pub(crate) fn resume(
+        models: Models,
+        states: &[State],
+        memory: &GuestMemory,
+        events: &Arc<Events>,
+    ) -> Result<(Devices, Vec<Waits>), Error> {
+        if models.0.is_empty() && states.is_empty() {
+            return Ok((Devices::default(), Vec::new()));
+        }
+        let view = memory.view().map_err(cannot_see)?;
+        let devices = Self::of(models, view, events);
+        let fits = |(device, state): (&Arc<Device>, &State)| device.lock().fits(state);
+        if devices.0.len() != states.len() || !devices.0.iter().zip(states).all(fits) {
+            return Err(Error::Start(
+                "its grants are not those of the guest of which the snapshot was taken; grant the same, by the \
+                 same names and in the same order"
+                    .to_owned(),
+            ));
+        }
+        let mut waits = Vec::new();
+        for (device, state) in devices.0.iter().zip(states) {
+            let queues = {
+                let mut transport = device.lock();
+                transport.set_state(state);
+                transport.queues()
+            };
+            let serve = |queue| {
+                let stream = device.serve(queue)?;
+                Some(Waits { stream, device: device.clone(), queue })
+            };
+            waits.extend((0..queues).filter_map(serve));
+        }
+        Ok((devices, waits))
+    }
+
+    /// Ends the devices, and gives what they were made of.
+    pub(crate) fn into_models(self) -> Models {
+        Models(self.0.iter().map(|device| device.lock().take_model()).collect())
     }
 
     fn device(&self, number: u64) -> Result<&Arc<Device>, CallError> {
         usize::try_from(number).ok().and_then(|number| self.0.get(number)).ok_or(CallError::BadArgument)
-    }
-
-    /// Ends the devices, and gives what they were made of.
-    pub(crate) fn into_grants(self) -> Vec<Grant> {
-        Vec::new()
     }
 
     /// Reads a register.

@@ -33,6 +33,11 @@ pub enum Error {
     /// The system does not let this process trace its child.
     #[error("the ptrace backend may not trace its own child here ({error}){hint}", error = .0, hint = ptrace_hint())]
     NoPtrace(io::Error),
+    /// A guest of which a snapshot was to be taken holds something of the device of this name.
+    #[error(
+        "a snapshot cannot be taken while the guest has files open in {0:?}; let it close them before it waits for calls"
+    )]
+    DeviceInUse(String),
     /// The guest does not let itself be stopped to be looked at.
     #[error("the guest does not stop for its machine")]
     Unresponsive,

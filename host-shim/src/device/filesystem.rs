@@ -17,6 +17,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use vcpu_abi::device::Kind;
 use vm_memory::ByteValued;
 
@@ -30,7 +31,7 @@ pub(super) struct FileSystem {
     directory: OwnedFd,
     writable: bool,
     /// None if the directory could not be opened again after a reset.
-    server: Option<Server<Permitted>>,
+    server: Option<(Arc<Permitted>, Server<Arc<Permitted>>)>,
     config: [u8; TAG + 4],
 }
 
@@ -48,7 +49,7 @@ impl FileSystem {
         if kernel::is_interface(&directory)? {
             return Err(io::Error::other("it is no directory of files, but an interface of the kernel's"));
         }
-        let server = Some(Server::new(Permitted::new(&directory, writable)?));
+        let server = Some(server(&directory, writable)?);
         let mut config = [0; TAG + 4];
         let length = name.len().min(TAG);
         config[..length].copy_from_slice(&name.as_bytes()[..length]);
@@ -56,6 +57,12 @@ impl FileSystem {
         config[TAG..].copy_from_slice(&1u32.to_le_bytes());
         Ok(FileSystem { directory, writable, server, config })
     }
+}
+
+/// Who carries messages out, and what they may do.
+fn server(directory: &OwnedFd, writable: bool) -> io::Result<(Arc<Permitted>, Server<Arc<Permitted>>)> {
+    let permitted = Arc::new(Permitted::new(directory, writable)?);
+    Ok((permitted.clone(), Server::new(permitted)))
 }
 
 impl Model for FileSystem {
@@ -86,7 +93,7 @@ impl Model for FileSystem {
         if length > MESSAGE_MAX && header.opcode != Opcode::Write as u32 {
             return Err(Broken(format!("a message of {length} bytes is longer than {MESSAGE_MAX}")));
         }
-        let Some(server) = &self.server else {
+        let Some((_, server)) = &self.server else {
             return Err(Broken("its directory could not be opened again".to_owned()));
         };
         let wrong = |error| Broken(format!("a message cannot be understood: {error}"));
@@ -97,9 +104,13 @@ impl Model for FileSystem {
         Ok(Served::Used(written.map_err(|error| wrong(error.to_string()))?))
     }
 
+    fn is_idle(&self) -> bool {
+        self.server.as_ref().is_some_and(|(permitted, _)| permitted.is_idle())
+    }
+
     fn reset(&mut self) {
         // Whatever the guest had opened is closed first, so that there is room.
         self.server = None;
-        self.server = Permitted::new(&self.directory, self.writable).ok().map(Server::new);
+        self.server = server(&self.directory, self.writable).ok();
     }
 }

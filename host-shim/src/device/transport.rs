@@ -3,6 +3,7 @@
 //! A driver that breaks its queues finds `DEVICE_NEEDS_RESET` in the status, which is said by the device's event
 //! line, and nothing else happens until it writes 0 there.
 
+use super::entropy::Entropy;
 use super::request::{Broken, Request};
 use super::{Model, Served};
 use crate::console::Readiness;
@@ -11,12 +12,12 @@ use crate::memory::View;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use vcpu_abi::call::Error as CallError;
-use vcpu_abi::device::{CONFIG, CONFIG_SIZE_MAX, QUEUE_SIZE_MAX, Register};
+use vcpu_abi::device::{CONFIG, CONFIG_SIZE_MAX, Kind, QUEUE_SIZE_MAX, Register};
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
 const FEATURES_OK: u8 = VIRTIO_CONFIG_S_FEATURES_OK as u8;
@@ -41,7 +42,68 @@ pub(super) struct Transport {
     reports: Vec<String>,
 }
 
+/// A device as its driver has set it up.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    name: String,
+    kind: Kind,
+    status: u8,
+    driver_features: u64,
+    selected: usize,
+    queues: Vec<QueueState>,
+}
+
 impl Transport {
+    /// What the driver has set up. `None` if the device holds something for the guest that a new one would not
+    /// have.
+    pub(super) fn state(&self) -> Option<State> {
+        self.model.is_idle().then(|| State {
+            name: self.name.clone(),
+            kind: self.model.kind(),
+            status: self.status,
+            driver_features: self.driver_features,
+            selected: self.selected,
+            queues: self.queues.iter().map(Queue::state).collect(),
+        })
+    }
+
+    /// Whether the device could be in this state.
+    pub(super) fn fits(&self, state: &State) -> bool {
+        self.name == state.name && self.model.kind() == state.kind
+    }
+
+    /// Puts the device into a state in which another one of its kind was.
+    pub(super) fn set_state(&mut self, state: &State) {
+        if !self.model.is_idle() {
+            self.model.reset();
+        }
+        self.status = state.status;
+        self.driver_features = state.driver_features;
+        self.selected = state.selected;
+        for (queue, state) in self.queues.iter_mut().zip(&state.queues) {
+            // What a queue was it can be.
+            if let Ok(then) = Queue::try_from(*state) {
+                *queue = then;
+            }
+        }
+    }
+
+    /// Takes the device away from this transport, which serves nothing any more.
+    pub(super) fn take_model(&mut self) -> (String, Box<dyn Model>) {
+        self.status = 0;
+        (std::mem::take(&mut self.name), std::mem::replace(&mut self.model, Box::new(Entropy)))
+    }
+
+    /// The name under which it was granted.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many queues there are.
+    pub(super) fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
     pub(super) fn new(
         name: String,
         model: Box<dyn Model>,

@@ -9,7 +9,8 @@ use crate::Error;
 use crate::backend::BackendKind;
 use crate::clock::ClockMode;
 use crate::console::Streams;
-use crate::grant::Grant;
+use crate::device;
+use crate::grant::{self, Grant};
 use crate::image::Image;
 use crate::machine::Config;
 use crate::machine::exchange::{Functions, Limits};
@@ -223,9 +224,11 @@ impl SandboxBuilder {
                     output: config.output_limit,
                     calls_per_second: config.calls_per_second,
                 };
-                let given = Given { streams, grants: config.grants, functions, limits };
+                grant::check(image.wants(), &config.grants, &config.functions)?;
+                let devices = device::models(config.grants)?;
+                let given = Given { streams, devices, functions, limits };
                 let mut place = snapshot.pool().take()?;
-                place.with(|machine| machine.take_over(given))?;
+                place.with(|machine| machine.take_over(given, snapshot.pool().saved().devices()))?;
                 place
             }
         };

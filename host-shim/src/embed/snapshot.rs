@@ -85,8 +85,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`CallError::Dead`] if there is none, [`CallError::Failed`] if it has files open in a granted directory, and
-    /// [`CallError::System`] if the system refuses something.
+    /// [`CallError::Dead`] if there is none, and [`CallError::System`] if it has files open in a granted directory,
+    /// or the system refuses something.
     pub fn snapshot(&mut self) -> Result<Snapshot, CallError> {
         if !self.lives {
             return Err(CallError::Dead);
@@ -105,7 +105,7 @@ impl Sandbox {
         let mut place = snapshot.pool().take()?;
         let given = self.place.with(|machine| machine.give_up());
         self.lives = false;
-        place.with(|machine| machine.take_over(given))?;
+        place.with(|machine| machine.take_over(given, snapshot.pool().saved().devices()))?;
         let used = std::mem::replace(&mut self.place, place);
         self.image = snapshot.image().clone();
         self.lives = true;

@@ -6,13 +6,13 @@ use super::limits::Most;
 use crate::Error;
 use crate::console::Stream;
 use crate::console::Streams;
-use crate::device::Devices;
-use crate::grant::Grant;
+use crate::device::{Devices, Models, State, Waits};
+use crate::timers::Action;
 
-/// Streams, grants, functions and limits.
+/// Streams, devices, functions and limits.
 pub(crate) struct Given {
     pub(crate) streams: [Stream; 3],
-    pub(crate) grants: Vec<Grant>,
+    pub(crate) devices: Models,
     pub(crate) functions: Option<Box<dyn Functions>>,
     pub(crate) limits: Most,
 }
@@ -22,21 +22,27 @@ impl Machine {
     pub(crate) fn give_up(&mut self) -> Given {
         Given {
             streams: self.streams.clone(),
-            grants: std::mem::take(&mut self.devices).into_grants(),
+            devices: std::mem::take(&mut self.devices).into_models(),
             functions: self.exchange.take_functions(),
             limits: self.limits.most(),
         }
     }
 
-    /// Gives the guest this; it has not run since it was made of a state.
+    /// Gives the guest this; it has not run since it was made of a state, in which its devices were as `states`
+    /// say.
     ///
     /// # Errors
     ///
-    /// If a grant cannot be served.
-    pub(crate) fn take_over(&mut self, given: Given) -> Result<(), Error> {
-        let Given { streams, grants, functions, limits } = given;
+    /// If the devices are not those of that state.
+    pub(crate) fn take_over(&mut self, given: Given, states: &[State]) -> Result<(), Error> {
+        let Given { streams, devices, functions, limits } = given;
         self.streams = streams;
-        self.devices = Devices::new(grants, &self.memory, &self.events)?;
+        let (devices, waits) = Devices::resume(devices, states, &self.memory, &self.events)?;
+        self.devices = devices;
+        for Waits { stream, device, queue } in waits {
+            let watched = self.timers.watch(stream, Action::Serve(device, queue));
+            watched.map_err(|error| Error::system("watch a stream", error))?;
+        }
         if let Some(functions) = functions {
             self.embed(functions);
         }

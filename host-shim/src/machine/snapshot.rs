@@ -13,6 +13,7 @@ use super::{Config, Machine};
 use crate::Error;
 use crate::backend::BackendKind;
 use crate::clock::ClockMode;
+use crate::device::State;
 use crate::image::Image;
 use crate::information::Strings;
 use crate::memory::GuestMemory;
@@ -32,6 +33,7 @@ pub(crate) struct Saved {
     clock: ClockMode,
     /// Arguments, environment and names of devices.
     strings: Strings,
+    devices: Vec<State>,
     moment: Moment,
     waiting: Waiting,
     ram: Ram,
@@ -153,13 +155,14 @@ impl Saved {
     ///
     /// # Errors
     ///
-    /// If the system refuses something.
+    /// If a device holds something for the guest, or the system refuses something.
     ///
     /// # Panics
     ///
     /// If the guest does not wait for a request.
     pub(crate) fn of(machine: &mut Machine) -> Result<Saved, Error> {
         let waiting = machine.exchange.waiting.expect("the guest waits");
+        let devices = machine.devices.states().map_err(Error::DeviceInUse)?;
         // From here on its answer is a register of a stopped guest, here and in those that are made of it.
         if !std::mem::replace(&mut machine.answered, true) {
             machine.backend.answer(0)?;
@@ -169,7 +172,7 @@ impl Saved {
             Ram::of(&machine.memory).map_err(|error| Error::system("copy the guest's memory", error))?;
         let clock = if machine.timers.clock().is_virtual() { ClockMode::Virtual } else { ClockMode::Real };
         let (image, strings) = (machine.image.clone(), machine.strings.clone());
-        Ok(Saved { image, backend: machine.kind, clock, strings, moment, waiting, ram })
+        Ok(Saved { image, backend: machine.kind, clock, strings, devices, moment, waiting, ram })
     }
 
     /// The guest's image.
@@ -181,6 +184,11 @@ impl Saved {
     pub(crate) fn config(&self) -> Config {
         let memory = Some(self.ram.size());
         Config { memory, backend: self.backend, clock: self.clock, ..Config::default() }
+    }
+
+    /// What its drivers had set up.
+    pub(crate) fn devices(&self) -> &[State] {
+        &self.devices
     }
 
     /// What RAM was.

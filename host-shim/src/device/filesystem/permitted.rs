@@ -137,6 +137,12 @@ impl Permitted {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the guest knows no inode and has opened nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        let held = self.held();
+        held.inodes.is_empty() && held.handles.is_empty()
+    }
+
     /// Refuses inodes that the guest was not told of.
     fn check_inode(&self, inode: u64) -> io::Result<()> {
         if inode == ROOT_ID || self.held().inodes.contains_key(&inode) {

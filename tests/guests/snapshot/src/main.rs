@@ -7,9 +7,11 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use libvcpu::abi::call::Access;
+use libvcpu::block::Device;
 use libvcpu::embed::{export, serve};
+use libvcpu::fs::File;
 use libvcpu::prelude::*;
-use libvcpu::{call, clock, event, thread};
+use libvcpu::{call, clock, event, fs, io, rand, thread};
 
 entry!(main, memory: 16 << 20);
 
@@ -51,6 +53,11 @@ fn main() {
         export!(fault),
         export!(spin),
         export!(is_ready),
+        export!(try random),
+        export!(try read_file),
+        export!(try read_disk),
+        export!(try keep_open),
+        export!(try use_devices),
     ]);
 }
 
@@ -125,4 +132,31 @@ fn spin(_: ()) {
 
 fn is_ready(_: ()) -> bool {
     READY.load(Relaxed)
+}
+
+fn random(_: ()) -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map(|()| bytes)
+}
+
+fn read_file(_: ()) -> io::Result<String> {
+    fs::read_to_string("/files/text")
+}
+
+/// The first block of the disk.
+fn read_disk(_: ()) -> io::Result<Vec<u8>> {
+    let mut block = vec![0; 512];
+    Device::open("disk")?.read_at(0, &mut block).map(|()| block)
+}
+
+/// Opens a file and keeps it so.
+fn keep_open(_: ()) -> io::Result<()> {
+    File::open("/files/text").map(core::mem::forget)
+}
+
+/// Has all drivers set up their devices.
+fn use_devices(_: ()) -> io::Result<()> {
+    random(())?;
+    read_file(())?;
+    read_disk(()).map(drop)
 }
