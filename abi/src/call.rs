@@ -28,7 +28,8 @@ pub enum Call {
     Fault = 3,
     /// (stream, address, length). Writes bytes to stream 1 (output) or 2 (errors), and answers how
     /// many were taken. [`Error::Again`] if none can be taken now: [`CONSOLE_LINE`] is raised when it
-    /// is worth another try. [`Error::Closed`] if nobody reads the stream any more.
+    /// is worth another try. [`Error::Closed`] if nobody reads the stream any more, [`Error::Denied`] if the
+    /// guest has written as much as it may.
     ///
     /// [`CONSOLE_LINE`]: crate::page::CONSOLE_LINE
     ConsoleWrite = 4,

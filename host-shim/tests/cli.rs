@@ -552,6 +552,25 @@ error: a is granted twice; give each grant a name of its own
     }
 
     #[test]
+    fn the_example_of_the_book_is_right() {
+        let page = fs::read_to_string(repository().join("docs/src/guide/granting.md")).unwrap();
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```\n").unwrap();
+        let place = place(&[("sandbox.toml", &example.replace("/tmp/out", "out")), ("disk.img", "x")]);
+        for directory in ["samples", "out"] {
+            fs::create_dir(place.path().join(directory)).unwrap();
+        }
+        fs::copy(hello(), place.path().join("thumbnails.image")).unwrap();
+        let run = run(vcpu(["check"]).current_dir(place.path()));
+        assert_eq!(run.status, 0, "{run:?}");
+        // Each option of grants and limits has its key, and the example has each key.
+        for key in ["memory", "time-limit", "cpu-time", "output-limit", "calls-per-second", "entropy", "dir"]
+        {
+            assert!(example.contains(key) && page.contains(&format!("`--{key}")), "{key}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_wrong() {
         let place = place(&[]);
         let run = run(vcpu(["check"]).current_dir(place.path()));
