@@ -16,7 +16,7 @@ mod transport;
 use crate::Error;
 use crate::console::Readiness;
 use crate::events::Events;
-use crate::grant::{Grant, Resource};
+use crate::grant::{Grant, Refusals, Resource};
 use crate::memory::{GuestMemory, View};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,14 +113,15 @@ pub(crate) fn models(grants: Vec<Grant>) -> Result<Models, Error> {
     let model = |grant: Grant| -> Result<(String, Box<dyn Model>), Error> {
         let failed =
             |error| Error::Start(format!("what is granted as {:?} cannot be used: {error}", grant.name));
+        let refusals = Refusals::of(&grant);
         let model: Box<dyn Model> = match grant.resource {
             Resource::Block { file, writable } => {
-                Box::new(block::Block::new(file, writable, &grant.name).map_err(failed)?)
+                Box::new(block::Block::new(file, writable, &grant.name, refusals).map_err(failed)?)
             }
             Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
             Resource::Entropy => Box::new(entropy::Entropy),
             Resource::Directory { path, writable } => {
-                Box::new(filesystem::FileSystem::new(&path, writable, &grant.name).map_err(failed)?)
+                Box::new(filesystem::FileSystem::new(&path, writable, &grant.name, refusals).map_err(failed)?)
             }
         };
         Ok((grant.name, model))

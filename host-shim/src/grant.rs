@@ -6,9 +6,11 @@
 //! | module | its subject |
 //! |---|---|
 //! | [`want`] | the form in text, and which grant is enough for which want; plain policy |
+//! | `refusals` | what a guest is refused while it runs, in the host's log |
 //! | [`open`] | making a grant of a path, and what can be wrong with that path |
 
 mod open;
+mod refusals;
 mod want;
 
 use crate::Error;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use vcpu_abi::device::DEVICES_MAX;
 
 pub use open::GrantError;
+pub(crate) use refusals::Refusals;
 pub(crate) use want::name;
 pub use want::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, Want, WantError};
 

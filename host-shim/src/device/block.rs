@@ -4,6 +4,7 @@
 
 use super::request::{Broken, Pieces, Request};
 use super::{Model, Served};
+use crate::grant::Refusals;
 use crate::sys;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -25,6 +26,7 @@ const HEADER: usize = 16;
 pub(super) struct Block {
     file: File,
     writable: bool,
+    refusals: Refusals,
     sectors: u64,
     config: [u8; 8],
     id: [u8; VIRTIO_BLK_ID_BYTES as usize],
@@ -32,7 +34,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Serves a file as it is now: its size stays what the guest sees.
-    pub(super) fn new(mut file: File, writable: bool, name: &str) -> io::Result<Block> {
+    pub(super) fn new(mut file: File, writable: bool, name: &str, refusals: Refusals) -> io::Result<Block> {
         let kind = file.metadata()?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(io::Error::other("a disk's image must be a regular file or a block device"));
@@ -41,7 +43,7 @@ impl Block {
         let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
         let length = name.len().min(id.len());
         id[..length].copy_from_slice(&name.as_bytes()[..length]);
-        Ok(Block { file, writable, sectors, config: sectors.to_le_bytes(), id })
+        Ok(Block { file, writable, refusals, sectors, config: sectors.to_le_bytes(), id })
     }
 
     /// Moves whole sectors between the file and guest memory, if there are such sectors.
@@ -98,7 +100,10 @@ impl Model for Block {
         let room = writable.length() - 1;
         let (result, written) = match kind {
             VIRTIO_BLK_T_IN => (self.transfer(writable, 0..room, sector, false), room),
-            VIRTIO_BLK_T_OUT if !self.writable => (Err(io::ErrorKind::ReadOnlyFilesystem.into()), 0),
+            VIRTIO_BLK_T_OUT if !self.writable => {
+                self.refusals.log("write to");
+                (Err(io::ErrorKind::ReadOnlyFilesystem.into()), 0)
+            }
             VIRTIO_BLK_T_OUT => (self.transfer(readable, HEADER..readable.length(), sector, true), 0),
             VIRTIO_BLK_T_FLUSH => (self.file.sync_data(), 0),
             VIRTIO_BLK_T_GET_ID if room >= self.id.len() => {

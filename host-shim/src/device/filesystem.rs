@@ -8,6 +8,7 @@ pub(super) mod permitted;
 
 use super::request::{Broken, Request};
 use super::{Model, Served};
+use crate::grant::Refusals;
 use fuse_backend_rs::abi::fuse_abi::{InHeader, Opcode};
 use fuse_backend_rs::api::server::Server;
 use fuse_backend_rs::transport::{Reader, VirtioFsWriter, Writer};
@@ -30,6 +31,7 @@ const MESSAGE_MAX: usize = 64 << 10;
 pub(super) struct FileSystem {
     directory: OwnedFd,
     writable: bool,
+    refusals: Arc<Refusals>,
     /// None if the directory could not be opened again after a reset.
     server: Option<(Arc<Permitted>, Server<Arc<Permitted>>)>,
     config: [u8; TAG + 4],
@@ -43,25 +45,30 @@ impl fmt::Debug for FileSystem {
 
 impl FileSystem {
     /// Serves the directory that is there now, wherever it is moved.
-    pub(super) fn new(path: &Path, writable: bool, name: &str) -> io::Result<FileSystem> {
+    pub(super) fn new(path: &Path, writable: bool, name: &str, refusals: Refusals) -> io::Result<FileSystem> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
         if kernel::is_interface(&directory)? {
             return Err(io::Error::other("it is no directory of files, but an interface of the kernel's"));
         }
-        let server = Some(server(&directory, writable)?);
+        let refusals = Arc::new(refusals);
+        let server = Some(server(&directory, writable, &refusals)?);
         let mut config = [0; TAG + 4];
         let length = name.len().min(TAG);
         config[..length].copy_from_slice(&name.as_bytes()[..length]);
         // One queue of requests, besides that of urgent ones.
         config[TAG..].copy_from_slice(&1u32.to_le_bytes());
-        Ok(FileSystem { directory, writable, server, config })
+        Ok(FileSystem { directory, writable, refusals, server, config })
     }
 }
 
 /// Who carries messages out, and what they may do.
-fn server(directory: &OwnedFd, writable: bool) -> io::Result<(Arc<Permitted>, Server<Arc<Permitted>>)> {
-    let permitted = Arc::new(Permitted::new(directory, writable)?);
+fn server(
+    directory: &OwnedFd,
+    writable: bool,
+    refusals: &Arc<Refusals>,
+) -> io::Result<(Arc<Permitted>, Server<Arc<Permitted>>)> {
+    let permitted = Arc::new(Permitted::new(directory, writable, refusals.clone())?);
     Ok((permitted.clone(), Server::new(permitted)))
 }
 
@@ -111,6 +118,6 @@ impl Model for FileSystem {
     fn reset(&mut self) {
         // Whatever the guest had opened is closed first, so that there is room.
         self.server = None;
-        self.server = server(&self.directory, self.writable).ok();
+        self.server = server(&self.directory, self.writable, &self.refusals).ok();
     }
 }

@@ -157,6 +157,15 @@ impl Want {
         }
     }
 
+    /// The same, to write.
+    pub(super) fn writable(&self) -> Want {
+        match self.clone() {
+            Want::Directory { name, .. } => Want::Directory { name, writable: true },
+            Want::Block { name, .. } => Want::Block { name, writable: true },
+            other => other,
+        }
+    }
+
     /// The name of the device that it is for the guest; `None` for a function.
     pub fn device(&self) -> Option<&str> {
         match self {

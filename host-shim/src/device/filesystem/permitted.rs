@@ -17,6 +17,7 @@
 //! | hold any number of descriptors | they are counted |
 
 use super::kernel;
+use crate::grant::Refusals;
 use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64};
 use fuse_backend_rs::api::filesystem::{
     Context, DirEntry, Entry, FileSystem, FsOptions, OpenOptions, ZeroCopyReader, ZeroCopyWriter,
@@ -28,7 +29,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most bytes that one message moves.
@@ -48,6 +49,7 @@ const RIGHTS: u32 = 0o777;
 pub(in super::super) struct Permitted {
     inner: PassthroughFs,
     writable: bool,
+    refusals: Arc<Refusals>,
     held: Mutex<Held>,
     descriptors_max: usize,
     /// The size that a file can have: beyond it, the system would end the host by a signal.
@@ -93,7 +95,7 @@ fn nobody_in_particular() -> Context {
 }
 
 impl Permitted {
-    pub(super) fn new(directory: &OwnedFd, writable: bool) -> io::Result<Permitted> {
+    pub(super) fn new(directory: &OwnedFd, writable: bool, refusals: Arc<Refusals>) -> io::Result<Permitted> {
         let config = Config {
             // The directory itself and not its name, which may be another's by now.
             root_dir: format!("/proc/self/fd/{}/.", directory.as_raw_fd()),
@@ -126,6 +128,7 @@ impl Permitted {
         Ok(Permitted {
             inner,
             writable,
+            refusals,
             held: Mutex::default(),
             descriptors_max: descriptors.clamp(16, DESCRIPTORS_MAX) as usize,
             size_max: limit(Resource::Fsize).unwrap_or(u64::MAX).min(i64::MAX as u64),
@@ -152,7 +155,11 @@ impl Permitted {
     }
 
     fn check_writable(&self) -> io::Result<()> {
-        if self.writable { Ok(()) } else { Err(error(libc::EROFS)) }
+        if self.writable {
+            return Ok(());
+        }
+        self.refusals.log("write to");
+        Err(error(libc::EROFS))
     }
 
     /// What is needed to change an entry of a directory.
