@@ -3,7 +3,7 @@
 #![no_main]
 
 use libvcpu::prelude::*;
-use libvcpu::{env, process};
+use libvcpu::{env, fs, process};
 
 entry!(main);
 
@@ -16,6 +16,11 @@ fn main() {
         Some("fault") => unsafe { core::arch::asm!("ud2") },
         Some("loop") => loop {
             core::hint::spin_loop();
+        },
+        Some("read") => print!("{}", fs::read_to_string(&arguments[2]).expect("a file")),
+        Some("write") => match fs::write(&arguments[2], "written") {
+            Ok(()) => println!("done"),
+            Err(error) => println!("{:?}", error.kind()),
         },
         Some("environment") => {
             for (name, value) in env::vars() {

@@ -49,6 +49,7 @@ const GRANTS: &[(&str, &str)] = &sources![
     "device/transport.rs",
     "grant.rs",
     "grant/open.rs",
+    "grant/refusals.rs",
     "grant/want.rs",
     "memory/view.rs",
 ];
