@@ -112,6 +112,9 @@ impl Stream {
     fn choose_manner(&mut self) {
         let mode = if self.direction == PollFlags::IN { OFlags::RDONLY } else { OFlags::WRONLY };
         let kind = rustix::fs::fstat(&self.file).map(|status| FileType::from_raw_mode(status.st_mode));
+        // A named pipe that was opened in both directions has a reader and a writer as long as it is open.
+        let is_both = || rustix::fs::fcntl_getfl(&self.file).is_ok_and(|flags| flags.contains(OFlags::RDWR));
+        let mode = if kind == Ok(FileType::Fifo) && is_both() { OFlags::RDWR } else { mode };
         self.manner = match kind {
             Ok(FileType::RegularFile) => Manner::Direct,
             Ok(FileType::Socket) => Manner::Socket,

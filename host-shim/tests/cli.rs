@@ -366,6 +366,47 @@ mod granting {
     }
 
     #[test]
+    fn a_console_goes_where_it_is_granted() {
+        use std::io::{Read, Write};
+        let place = place(&[]);
+        let path = |name: &str| place.path().join(name);
+        let guest = |console: &str| {
+            let mut command = vcpu(["run", "--time-limit", "60s", "--console"]);
+            command.arg(format!("line={console}")).arg(show()).args(["--", "tell", "line"]);
+            run(command.current_dir(place.path()))
+        };
+        for _ in 0..2 {
+            let run = guest("log");
+            assert_eq!((run.status, run.output.as_str()), (0, "\"\"\n"), "{run:?}");
+        }
+        assert_eq!(fs::read_to_string(path("log")).unwrap(), "from the guest\n".repeat(2));
+        let run = guest("/dev/null");
+        assert_eq!((run.status, run.output.as_str()), (0, "\"\"\n"), "{run:?}");
+
+        let listener = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        let other = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = [0; 15];
+            stream.read_exact(&mut heard).unwrap();
+            stream.write_all(b"to the guest").unwrap();
+            heard
+        });
+        let run = guest("socket");
+        assert_eq!((run.status, run.output.as_str()), (0, "\"to the guest\"\n"), "{run:?}");
+        assert_eq!(&other.join().unwrap(), b"from the guest\n");
+    }
+
+    #[test]
+    fn a_pipe_takes_a_consoles_output_before_anybody_reads_it() {
+        let place = place(&[]);
+        assert!(Command::new("mkfifo").arg(place.path().join("pipe")).status().unwrap().success());
+        let mut command = vcpu(["run", "--time-limit", "60s", "--console", "line=pipe"]);
+        command.arg(show()).args(["--", "tell", "line"]);
+        let run = run(command.current_dir(place.path()));
+        assert_eq!((run.status, run.output.as_str()), (0, "\"\"\n"), "{run:?}");
+    }
+
+    #[test]
     fn what_is_refused_is_told_with_the_grant_that_would_allow_it() {
         let place = place_with_data();
         let arguments = ["run", "--verbose", "--dir", "media=data", show().to_str().unwrap(), "--", "write"];

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libvcpu::prelude::*;
+use libvcpu::io::{self, Read, Write};
 use libvcpu::{env, fs, process};
 
 entry!(main);
@@ -22,6 +23,13 @@ fn main() {
             Ok(()) => println!("done"),
             Err(error) => println!("{:?}", error.kind()),
         },
+        Some("tell") => {
+            let mut console = io::console(&arguments[2]).expect("a console");
+            console.write_all(b"from the guest\n").expect("it is written");
+            let mut heard = String::new();
+            console.read_to_string(&mut heard).expect("it is read");
+            println!("{heard:?}");
+        }
         Some("environment") => {
             for (name, value) in env::vars() {
                 println!("{name}={value}");
