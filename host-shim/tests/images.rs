@@ -797,7 +797,7 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let at = || any::<prop::sample::Index>().prop_map(|index| index.index(300));
+    let at = || any::<prop::sample::Index>().prop_map(|index| index.index(400));
     prop_oneof![
         4 => (at(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
         2 => (at(), interesting()).prop_map(|(at, value)| Change::Half(at & !1, value)),
@@ -835,9 +835,22 @@ proptest! {
     #[test]
     fn no_change_of_an_image_makes_the_loader_fail(changes in prop::collection::vec(change(), 1..4)) {
         let folder = Folder::new();
-        let mut bytes = Elf::valid().bytes();
+        let notes = [(NOTE_WANT, "dir media"), (NOTE_EXPORT, "f"), (NOTE_WANT, "block disk:rw")];
+        let mut bytes = with_notes(notes).bytes();
         apply(&mut bytes, &changes);
         open(&folder.file(&bytes));
+    }
+
+    #[test]
+    fn no_text_of_a_note_makes_the_loader_fail(
+        texts in prop::collection::vec((2u32..4, "(dir |block |function )?\\PC{0,40}(:rw)?"), 0..8)
+    ) {
+        let folder = Folder::new();
+        let notes = texts.iter().map(|(kind, text)| (*kind, text.as_str()));
+        if let Some(image) = open(&folder.file(&with_notes(notes).bytes())) {
+            let wants = texts.iter().filter(|(kind, _)| *kind == NOTE_WANT).count();
+            assert!(image.wants().len() <= wants && image.exports().len() <= texts.len() - wants);
+        }
     }
 }
 
