@@ -41,6 +41,7 @@ on_every_backend!(
     what_the_guest_does_not_have_or_take_is_an_error,
     what_is_not_the_type_that_was_asked_for_is_an_error,
     replies_are_limited,
+    values_may_come_encoded,
     host_functions_are_called,
     a_host_function_may_fail_or_panic,
     host_functions_see_slices,
@@ -204,6 +205,25 @@ fn replies_are_limited(backend: BackendKind) {
     assert_eq!(sandbox.call::<_, Vec<u8>>("bytes", &(997u32, 1u8)).unwrap().len(), 997);
     assert_bad_reply(sandbox.call::<_, Vec<u8>>("bytes", &(998u32, 1u8)));
     assert_eq!(sandbox.call::<_, u32>("count", &()).unwrap(), 100);
+}
+
+fn values_may_come_encoded(backend: BackendKind) {
+    let mut sandbox = builder("guest-embed", backend)
+        .encoded_function("next", |_, argument, result| match argument {
+            [value] => Ok(result.push(value + 1)),
+            _ => Err("one byte is wanted"),
+        })
+        .build()
+        .unwrap();
+    assert_eq!(sandbox.call_encoded("divide", &[12, 3]).unwrap(), [4]);
+    assert_eq!(sandbox.call_encoded("upper", b"\x02ab").unwrap(), b"\x02AB");
+    assert_eq!(sandbox.call_encoded("null", &[]).unwrap(), [0u8; 0]);
+    assert!(matches!(sandbox.call_encoded("divide", &[1]), Err(CallError::BadArgument(_))));
+    assert!(matches!(sandbox.call_encoded("divide", &[1, 0]), Err(CallError::Failed(_))));
+    assert_eq!(sandbox.call::<_, String>("ask", &("next", 5u32)).unwrap(), "6");
+    assert_eq!(sandbox.call::<_, String>("ask", &("next", 500u32)).unwrap(), "one byte is wanted");
+    let metrics = sandbox.metrics();
+    assert_eq!((metrics.calls, metrics.failed), (7, 2));
 }
 
 fn host_functions_are_called(backend: BackendKind) {

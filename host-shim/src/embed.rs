@@ -122,10 +122,34 @@ impl Sandbox {
         self.conclude(name, result)
     }
 
+    /// As [`call`](Sandbox::call), with an argument that is encoded already, for whoever does not have the types:
+    /// other languages, for example. Gives the encoded result. Both are as `postcard` 1.x encodes them.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Sandbox::call), but what is in the result is not looked at.
+    pub fn call_encoded(&mut self, name: &str, argument: &[u8]) -> Result<&[u8], CallError> {
+        let result = self.prepare(name, &()).and_then(|()| {
+            self.request.extend_from_slice(argument);
+            self.exchange(name)
+        });
+        let result = result.and_then(|()| self.result_of(name).map(drop));
+        if let Err(error) = result {
+            self.failed(name, &error);
+            return Err(error);
+        }
+        self.result_of(name)
+    }
+
     /// Makes the request.
     fn prepare<A: Serialize + ?Sized>(&mut self, name: &str, argument: &A) -> Result<(), CallError> {
         self.metrics.calls += 1;
         message::encode_request(name, argument, &mut self.request)
+    }
+
+    /// The encoded result.
+    fn result_of(&self, name: &str) -> Result<&[u8], CallError> {
+        message::result_of(name, &self.reply, || self.image.exports().to_vec())
     }
 
     /// Makes a value of the reply, if there is one.
@@ -134,8 +158,7 @@ impl Sandbox {
         name: &str,
         result: Result<(), CallError>,
     ) -> Result<R, CallError> {
-        let result =
-            result.and_then(|()| message::decode_reply(name, &self.reply, || self.image.exports().to_vec()));
+        let result = result.and_then(|()| self.result_of(name)).and_then(message::decode_result);
         if let Err(error) = &result {
             self.failed(name, error);
         }

@@ -202,6 +202,17 @@ impl SandboxBuilder {
         self
     }
 
+    /// As [`shared_function`](SandboxBuilder::shared_function), for a function that gets its argument encoded and
+    /// writes its encoded result behind what is in the vector, both as `postcard` 1.x encodes them.
+    pub fn encoded_function<E: Display>(
+        mut self,
+        name: impl Into<String>,
+        function: impl FnMut(&SharedMemory<'_>, &[u8], &mut Vec<u8>) -> Result<(), E> + Send + 'static,
+    ) -> SandboxBuilder {
+        self.functions.insert(name.into(), functions::encoded(function));
+        self
+    }
+
     /// Starts the guest, and lets it run until it waits for its first call.
     ///
     /// # Errors

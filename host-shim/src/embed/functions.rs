@@ -40,6 +40,15 @@ pub(super) fn function<A: DeserializeOwned, R: Serialize, E: Display>(
     })
 }
 
+/// A function whose argument and result are encoded.
+pub(super) fn encoded<E: Display>(
+    mut function: impl FnMut(&SharedMemory<'_>, &[u8], &mut Vec<u8>) -> Result<(), E> + Send + 'static,
+) -> Function {
+    Box::new(move |memory, argument, reply| {
+        function(memory, argument, reply).map_err(|error| Refusal::Failed(error.to_string()))
+    })
+}
+
 impl Functions for Registered {
     fn call(&mut self, memory: &GuestMemory, request: &[u8], reply: &mut Vec<u8>) {
         self.counters.host_calls.fetch_add(1, Relaxed);
