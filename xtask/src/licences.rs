@@ -1,4 +1,4 @@
-//! Checks the licences of all dependencies against the list in deny.toml.
+//! Checks the licences of all dependencies against the list in deny.toml, and the exceptions there.
 
 use crate::Result;
 use cargo_metadata::MetadataCommand;
@@ -9,13 +9,18 @@ pub(crate) fn check(root: &Path) -> Result {
     let text =
         std::fs::read_to_string(root.join("deny.toml")).map_err(|error| format!("deny.toml: {error}"))?;
     let table: toml::Table = text.parse().map_err(|error| format!("deny.toml: {error}"))?;
-    let allowed: Vec<&str> = table
-        .get("licenses")
-        .and_then(|licences| licences.get("allow")?.as_array())
-        .ok_or("deny.toml has no list licenses.allow")?
-        .iter()
-        .filter_map(toml::Value::as_str)
-        .collect();
+    let licences = table.get("licenses").ok_or("deny.toml has no table licenses")?;
+    let list = |table: &toml::Value| -> Option<Vec<String>> {
+        table.get("allow")?.as_array()?.iter().map(|licence| Some(licence.as_str()?.to_owned())).collect()
+    };
+    let allowed = list(licences).ok_or("deny.toml has no list licenses.allow")?;
+    let exceptions = licences.get("exceptions").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    // What a package may have besides.
+    let besides = |name: &str| -> Vec<String> {
+        let exceptions = exceptions.iter();
+        let own = exceptions.filter(|table| table.get("crate").and_then(toml::Value::as_str) == Some(name));
+        own.filter_map(list).flatten().collect()
+    };
     let metadata = MetadataCommand::new()
         .current_dir(root)
         .exec()
@@ -23,7 +28,11 @@ pub(crate) fn check(root: &Path) -> Result {
     let bad: Vec<String> = metadata
         .packages
         .iter()
-        .filter(|package| !package.license.as_deref().is_some_and(|licence| permits(licence, &allowed)))
+        .filter(|package| {
+            let allowed = [&allowed[..], &besides(&package.name)].concat();
+            let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+            !package.license.as_deref().is_some_and(|licence| permits(licence, &allowed))
+        })
         .map(|package| format!("{} ({})", package.name, package.license.as_deref().unwrap_or("no licence")))
         .collect();
     if bad.is_empty() {
