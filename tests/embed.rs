@@ -3,9 +3,14 @@
 use guest_embed::{End, Everything, Kind};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io::{Read, pipe};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 use vcpu_host::embed::{AsyncSandbox, Buffer, CallError, SandboxBuilder, Slice};
 use vcpu_host::{Error, Image, Outcome, Sandbox, Streams};
 use vcpu_tests::{BackendKind, Guest, on_every_backend};
@@ -182,7 +187,7 @@ impl serde::Serialize for Raw<'_> {
 }
 
 #[track_caller]
-fn assert_bad_reply<R: DeserializeOwned + std::fmt::Debug>(result: Result<R, CallError>) {
+fn assert_bad_reply<R: DeserializeOwned + Debug>(result: Result<R, CallError>) {
     assert!(matches!(result, Err(CallError::BadReply(_))), "{result:?}");
 }
 
@@ -210,7 +215,10 @@ fn replies_are_limited(backend: BackendKind) {
 fn values_may_come_encoded(backend: BackendKind) {
     let mut sandbox = builder("guest-embed", backend)
         .encoded_function("next", |_, argument, result| match argument {
-            [value] => Ok(result.push(value + 1)),
+            [value] => {
+                result.push(value + 1);
+                Ok(())
+            }
             _ => Err("one byte is wanted"),
         })
         .build()
@@ -287,11 +295,65 @@ fn what_was_not_granted_is_refused(backend: BackendKind) {
 
 /// The outcome of a call that ended the guest.
 #[track_caller]
-fn ended<R: std::fmt::Debug>(result: Result<R, CallError>) -> Outcome {
+fn ended<R: Debug>(result: Result<R, CallError>) -> Outcome {
     match result {
         Err(CallError::Ended(outcome)) => outcome,
         other => panic!("{other:?}"),
     }
+}
+
+/// Keeps what is logged in this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("vcpu_host")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut text = format!("{}:", span.metadata().name());
+        span.record(&mut |field: &Field, value: &dyn Debug| text += &format!(" {field}={value:?}"));
+        self.0.lock().unwrap().push((*span.metadata().level(), text));
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut |_: &Field, value: &dyn Debug| text += &format!("{value:?} "));
+        self.0.lock().unwrap().push((*event.metadata().level(), text));
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The other backend calls functions of the host's in a thread of its own, which logs elsewhere.
+#[test]
+fn what_happens_is_logged() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let mut sandbox = sandbox(BackendKind::Seccomp);
+        for _ in 0..100 {
+            let _: String = sandbox.call("ask", &("secret\x1b[2J", 1u32)).unwrap();
+        }
+        ended(sandbox.call::<_, ()>("end", &End::Panic));
+    });
+    let log = log.0.lock().unwrap();
+    let of = |wanted: Level, part: &str| {
+        log.iter().filter(|(level, text)| *level == wanted && text.contains(part)).count()
+    };
+    assert_eq!(of(Level::DEBUG, "call: function=\"ask\""), 100, "{log:?}");
+    // A guest cannot fill the log by that, nor control a terminal.
+    let refusals = of(Level::WARN, "`SandboxBuilder::function` would grant it");
+    assert!((1..=16).contains(&refusals), "{log:?}");
+    assert!(log.iter().all(|(_, text)| !text.contains('\x1b')), "{log:?}");
+    assert_eq!(of(Level::WARN, "the function has panicked"), 1, "{log:?}");
 }
 
 fn every_end_is_an_error_with_its_report(backend: BackendKind) {

@@ -34,7 +34,7 @@
 //! copied out of the guest's memory once, is never longer than [the limit](SandboxBuilder::reply_limit), and is
 //! decoded from the copy; only what is a whole value of the type that was asked for is given. That it *means*
 //! something is the caller's to check, as with anything that a stranger says. A type that contains itself is as deep
-//! as the guest likes: do not ask for one, or lower the limit.
+//! as the guest likes, and a list of things that take no bytes, like `()`, as long: do not ask for these.
 //!
 //! **Much data** lies in memory that both see and nobody copies: [`Sandbox::allocate`] makes a [`Buffer`], whose
 //! [`Slice`] can be a part of any argument.
@@ -74,6 +74,7 @@ pub use error::CallError;
 pub use memory::{Buffer, NotInMemory, SharedMemory, Slice};
 pub use metrics::Metrics;
 pub use snapshot::Snapshot;
+pub use vm_memory::VolatileSlice;
 
 use crate::backend::BackendKind;
 use crate::image::Image;
@@ -84,7 +85,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use vcpu_abi::exchange::MESSAGE_MAX;
-use vm_memory::VolatileSlice;
 
 /// A guest whose functions are called; see the [module](self). It ends when it is dropped.
 #[derive(Debug)]

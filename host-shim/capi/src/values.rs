@@ -149,7 +149,7 @@ pub unsafe extern "C" fn vcpu_values_left(values: *mut Values) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_put_unsigned(values: *mut Values, value: u64) -> Status {
     // SAFETY: as the function's contract says.
-    guard(|| Ok(unsafe { object(values) }?.put(value)))
+    guard(|| unsafe { object(values) }.map(|values| values.put(value)))
 }
 
 /// Adds a signed number, of 16 to 64 bits in the guest.
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn vcpu_put_unsigned(values: *mut Values, value: u64) -> S
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_put_signed(values: *mut Values, value: i64) -> Status {
     // SAFETY: as the function's contract says.
-    guard(|| Ok(unsafe { object(values) }?.put((value << 1 ^ value >> 63) as u64)))
+    guard(|| unsafe { object(values) }.map(|values| values.put((value << 1 ^ value >> 63) as u64)))
 }
 
 /// Adds a number of 8 bits, or whether something is so (0 or 1).
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn vcpu_put_signed(values: *mut Values, value: i64) -> Sta
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_put_byte(values: *mut Values, value: u8) -> Status {
     // SAFETY: as the function's contract says.
-    guard(|| Ok(unsafe { object(values) }?.bytes.push(value)))
+    guard(|| unsafe { object(values) }.map(|values| values.bytes.push(value)))
 }
 
 /// Adds a number with a point, of 32 bits.
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn vcpu_put_byte(values: *mut Values, value: u8) -> Status
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_put_float(values: *mut Values, value: f32) -> Status {
     // SAFETY: as the function's contract says.
-    guard(|| Ok(unsafe { object(values) }?.bytes.extend(value.to_le_bytes())))
+    guard(|| unsafe { object(values) }.map(|values| values.bytes.extend(value.to_le_bytes())))
 }
 
 /// Adds a number with a point, of 64 bits.
@@ -193,7 +193,7 @@ pub unsafe extern "C" fn vcpu_put_float(values: *mut Values, value: f32) -> Stat
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_put_double(values: *mut Values, value: f64) -> Status {
     // SAFETY: as the function's contract says.
-    guard(|| Ok(unsafe { object(values) }?.bytes.extend(value.to_le_bytes())))
+    guard(|| unsafe { object(values) }.map(|values| values.bytes.extend(value.to_le_bytes())))
 }
 
 /// Adds bytes, or the bytes of a text without its zero byte.
