@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::FileExt;
 use std::thread;
-use vcpu_host::{Config, Grant, Image, Machine, Resource};
+use vcpu_host::{Config, Grant, Image, Machine, Outcome, Resource, Streams};
 use vcpu_tests::{BackendKind, Guest, on_every_backend};
 
 const BLOCK: usize = 512;
@@ -203,7 +203,97 @@ fn a_console_that_nobody_reads_is_an_ordinary_error(backend: BackendKind) {
     ended.assert_output("Err(BrokenPipe)\nErr(BrokenPipe)\n");
 }
 
+/// Runs the driver that does everything wrong, and gives what it printed and what the devices reported.
+fn hostile(scenario: &str, grants: Vec<Grant>, backend: BackendKind) -> (String, Vec<String>) {
+    let (mut output, stdout) = pipe().unwrap();
+    let guest = Guest::new("guest-hostile-devices", backend).arguments([scenario]).with(|config| {
+        let errors = stdout.try_clone().unwrap();
+        let input = File::open("/dev/null").unwrap();
+        config.streams = Some(Streams { input: input.into(), output: stdout.into(), errors: errors.into() });
+        config.grants = grants;
+    });
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        text
+    });
+    let run = |mut machine: Machine| Ok((machine.run()?, machine.device_reports()));
+    let (outcome, reports) = guest.here(run).unwrap();
+    let text = reader.join().unwrap();
+    assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}\n{text}");
+    (text, reports)
+}
+
+fn wrong_rings_stop_their_device_and_nothing_else(backend: BackendKind) {
+    let file = numbered(8);
+    let (port, _input, output) = port();
+    let drain = thread::spawn(move || BufReader::new(output).lines().count());
+    let grants = vec![disk(&file, true), grant("dice", Resource::Entropy), port];
+    let (text, reports) = hostile("rings", grants, backend);
+    drain.join().unwrap();
+    for line in text.lines() {
+        assert!(line.ends_with(", works"), "{line}");
+    }
+    // Nothing of that may be done.
+    let forbidden = [
+        "loop",
+        "leaves the table",
+        "outside of the table",
+        "more requests",
+        "goes back",
+        "overflows",
+        "largest",
+        "null",
+        "vCPU page",
+        "gate",
+        "trap page",
+        "information page",
+        "area",
+        "text",
+        "image",
+        "below RAM",
+        "beyond RAM",
+        "canonical",
+        "indirect",
+        "too large",
+        "no power of two",
+        "size of",
+    ];
+    for line in text.lines().filter(|line| forbidden.iter().any(|words| line.contains(words))) {
+        assert!(line.contains(": stopped,") || line.contains(": refused,"), "{line}");
+    }
+    // The same request to a right place is carried out.
+    assert!(text.contains("disk nothing wrong, for a disk: used, works\n"), "{text}");
+    assert_eq!(text.lines().count(), 3 * 45, "{text}");
+    for name in ["disk", "dice", "port"] {
+        assert!(reports.iter().any(|report| report.contains(name)), "{name}: {reports:#?}");
+    }
+}
+
+fn numbers_that_no_device_has_are_refused(backend: BackendKind) {
+    let file = numbered(8);
+    let (port, _input, output) = port();
+    let drain = thread::spawn(move || BufReader::new(output).lines().count());
+    let grants = vec![disk(&file, true), grant("dice", Resource::Entropy), port];
+    let (text, _) = hostile("registers", grants, backend);
+    drain.join().unwrap();
+    assert_eq!(text, "0: works\n1: works\n2: works\n");
+}
+
+fn rings_that_change_while_the_host_reads_harm_nobody(backend: BackendKind) {
+    let (port, mut input, output) = port();
+    let drain = thread::spawn(move || BufReader::new(output).lines().count());
+    let writer = thread::spawn(move || while input.write_all(&[b'x'; 777]).is_ok() {});
+    let (text, _) = hostile("scribble", vec![port], backend);
+    assert_eq!(text, "works\n");
+    writer.join().unwrap();
+    drain.join().unwrap();
+}
+
 on_every_backend!(
+    wrong_rings_stop_their_device_and_nothing_else,
+    numbers_that_no_device_has_are_refused,
+    rings_that_change_while_the_host_reads_harm_nobody,
     devices_have_the_names_under_which_they_were_granted,
     without_a_grant_there_is_no_device,
     a_disk_is_read_and_written_and_has_an_end,

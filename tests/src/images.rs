@@ -17,6 +17,7 @@ const PACKAGES: &[&str] = &[
     "guest-events",
     "guest-heap",
     "guest-hostile",
+    "guest-hostile-devices",
     "guest-instructions",
     "guest-kernel",
     "guest-limits",
