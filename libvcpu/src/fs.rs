@@ -259,11 +259,11 @@ pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
     from.nodes.session.tell(Operation::Rename2, directory, &arguments, names)
 }
 
-/// Gives a file one more name.
+/// Gives a file one more name, where the host permits that; `vcpu` does not.
 ///
 /// # Errors
 ///
-/// As [`rename`]; [`ErrorKind::AlreadyExists`].
+/// As [`rename`]; [`ErrorKind::AlreadyExists`], [`ErrorKind::PermissionDenied`].
 pub fn hard_link(original: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<()> {
     let original = inside(original.as_ref(), ErrorKind::PermissionDenied)?;
     let mut link = inside(link.as_ref(), ErrorKind::AlreadyExists)?;
@@ -276,11 +276,12 @@ pub fn hard_link(original: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<(
     Ok(())
 }
 
-/// Creates a symbolic link that says `target`.
+/// Creates a symbolic link that says `target`, where the host permits that; `vcpu` does not, because the host's
+/// own programs would follow it.
 ///
 /// # Errors
 ///
-/// As [`create_dir`].
+/// As [`create_dir`]; [`ErrorKind::PermissionDenied`].
 pub fn symlink(target: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<()> {
     let target = c_string(target.as_ref())?;
     let mut place = resolve(link.as_ref(), false)?.ok_or(ErrorKind::AlreadyExists)?;

@@ -49,6 +49,11 @@ pub fn start(test: &str) -> Child {
         .expect("this program can be started again")
 }
 
+/// Makes a command that runs this program be the other process.
+pub fn in_other(command: &mut Command) -> &mut Command {
+    command.env(VARIABLE, "1")
+}
+
 /// Runs the other process for the test with this full name to its end.
 ///
 /// # Panics

@@ -15,6 +15,7 @@ const PACKAGES: &[&str] = &[
     "guest-embed",
     "guest-embed-hostile",
     "guest-events",
+    "guest-files",
     "guest-heap",
     "guest-hostile",
     "guest-hostile-devices",
