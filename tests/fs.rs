@@ -453,6 +453,9 @@ fn a_directory_may_hold_many_files(backend: BackendKind) {
     let names: BTreeSet<&str> = names.lines().collect();
     assert_eq!(names.len(), 10_000);
     assert!((0..10_000).all(|number| names.contains(format!("file number {number}").as_str())));
+    // More than the host would hold for a guest: each is given back at once.
+    let described = files.ask("list-types", &["/d"]).unwrap();
+    assert_eq!(described.lines().filter(|line| line.contains(" file file number ")).count(), 10_000);
     files.end();
 }
 
