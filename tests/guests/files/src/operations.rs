@@ -174,7 +174,7 @@ fn seek(path: &[u8]) -> Answer {
 
 /// Writes and reads a file of so many bytes by pieces of 1 MiB and a bit, and compares.
 fn large(path: &[u8], size: u64) -> Answer {
-    let bytes: Vec<u8> = (0..size).map(|number| (number * 31 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..size).map(|number| (number * 31 / 8) as u8).collect();
     let mut file = options(b"rwct").open(path)?;
     for piece in bytes.chunks((1 << 20) + 13) {
         file.write_all(piece)?;

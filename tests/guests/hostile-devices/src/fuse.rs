@@ -203,7 +203,8 @@ fn rubbish(files: &mut Files) {
     };
     for _ in 0..2000 {
         let length = random() as usize % 200;
-        let body: Vec<u8> = (0..length).map(|_| if random() % 3 == 0 { random() as u8 } else { 0 }).collect();
+        let body: Vec<u8> =
+            (0..length).map(|_| if random().is_multiple_of(3) { random() as u8 } else { 0 }).collect();
         let bytes = message(random() % 52, u64::from(random() % 4), &body);
         if files.send(&bytes).is_none() {
             begin(files);

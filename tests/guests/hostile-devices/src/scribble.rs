@@ -24,7 +24,7 @@ fn random() -> u64 {
 fn scribble(rings: &Rings) {
     for _ in 0..8 {
         let buffer = rings.buffer(random() as usize % 4);
-        let address = if random() % 4 == 0 { random() } else { buffer };
+        let address = if random().is_multiple_of(4) { random() } else { buffer };
         rings.describe(
             random() as u16 % SIZE,
             address,
