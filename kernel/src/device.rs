@@ -29,8 +29,9 @@ mod transport;
 
 use crate::{call, machine};
 use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub use vcpu_abi::device::Kind;
-use vcpu_abi::device::Register;
+use vcpu_abi::device::{DEVICES_MAX, Register};
 
 /// Why a device did not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,15 @@ pub fn names() -> impl Iterator<Item = &'static [u8]> {
 /// What a device is; `None` if there is no such device, or it is of a kind that is not known.
 #[must_use]
 pub fn kind(device: u32) -> Option<Kind> {
-    call::device_read(device, Register::Kind as u64).ok().and_then(Kind::from_number)
+    /// What was asked for before: it never changes.
+    static KINDS: [AtomicU32; DEVICES_MAX as usize] = [const { AtomicU32::new(0) }; DEVICES_MAX as usize];
+    let known = KINDS.get(device as usize)?;
+    if let Some(kind) = Kind::from_number(u64::from(known.load(Relaxed))) {
+        return Some(kind);
+    }
+    let kind = call::device_read(device, Register::Kind as u64).ok().and_then(Kind::from_number)?;
+    known.store(kind as u32, Relaxed);
+    Some(kind)
 }
 
 /// The devices of a kind: number and name.
