@@ -109,7 +109,7 @@ pub fn metadata(path: impl AsRef<[u8]>) -> Result<Metadata> {
 ///
 /// # Errors
 ///
-/// As [`metadata`].
+/// As [`metadata()`].
 pub fn symlink_metadata(path: impl AsRef<[u8]>) -> Result<Metadata> {
     resolve(path.as_ref(), false)?.map_or(Ok(Metadata::root()), |place| place.attributes().map(Metadata::new))
 }
@@ -131,7 +131,7 @@ pub fn exists(path: impl AsRef<[u8]>) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// As [`metadata`].
+/// As [`metadata()`].
 pub fn canonicalize(path: impl AsRef<[u8]>) -> Result<String> {
     let Some(place) = resolve(path.as_ref(), true)? else { return Ok("/".into()) };
     place.node()?;

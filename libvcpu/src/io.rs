@@ -4,7 +4,7 @@
 //! threads write goes out call by call. Who waits for a stream lets other threads run. In a handler function,
 //! what would have to wait panics.
 //!
-//! Besides them a guest may be granted [consoles](console), each a stream of bytes in both directions.
+//! Besides them a guest may be granted [consoles](console()), each a stream of bytes in both directions.
 //!
 //! | module | its subject |
 //! |---|---|
