@@ -244,6 +244,9 @@ static inline int64_t vcpu_call(uint32_t number, uint64_t a, uint64_t b, uint64_
 /* Most entries of a queue. */
 #define VCPU_QUEUE_SIZE_MAX UINT32_C(256)
 
+/* Most bytes of all buffers of one request together. Descriptors that are indirect are not offered. */
+#define VCPU_REQUEST_MAX UINT32_C(0x400000)
+
 /* The event line that a device raises when it has used buffers, or when its configuration or its status has
    changed. */
 static inline uint32_t vcpu_device_line(uint32_t device)
@@ -271,6 +274,12 @@ static inline uint32_t vcpu_device_line(uint32_t device)
 
 /* Most bytes of a device's configuration. */
 #define VCPU_CONFIG_SIZE_MAX UINT64_C(0x100)
+
+/* Where the configuration of a console says, in four bytes behind what virtio defines, which of its streams
+   are closed. A change raises the device's line. */
+#define VCPU_CONSOLE_CLOSED UINT64_C(12)
+#define VCPU_CONSOLE_INPUT_ENDED UINT32_C(1)
+#define VCPU_CONSOLE_OUTPUT_CLOSED UINT32_C(2)
 
 /* What a device is, by its virtio device type. */
 #define VCPU_KIND_BLOCK UINT32_C(2)

@@ -158,6 +158,10 @@ fn constants(to: &mut Assertions) {
     to.number("DEVICES_MAX", device::DEVICES_MAX);
     to.number("FIRST_DEVICE_LINE", device::FIRST_DEVICE_LINE);
     to.number("QUEUE_SIZE_MAX", device::QUEUE_SIZE_MAX);
+    to.number("REQUEST_MAX", device::REQUEST_MAX);
+    to.number("CONSOLE_CLOSED", device::CONSOLE_CLOSED);
+    to.number("CONSOLE_INPUT_ENDED", device::CONSOLE_INPUT_ENDED);
+    to.number("CONSOLE_OUTPUT_CLOSED", device::CONSOLE_OUTPUT_CLOSED);
     to.number("CONFIG", device::CONFIG);
     to.number("CONFIG_SIZE_MAX", device::CONFIG_SIZE_MAX);
     for register in Register::ALL {
