@@ -155,7 +155,7 @@ impl Devices {
         Self::with(grants, view, events)
     }
 
-    fn with(grants: Vec<Grant>, view: &View, events: &Arc<Events>) -> Result<Devices, Error> {
+    pub(crate) fn with(grants: Vec<Grant>, view: &View, events: &Arc<Events>) -> Result<Devices, Error> {
         Ok(Self::of(models(grants)?, view, events))
     }
 

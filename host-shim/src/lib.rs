@@ -35,6 +35,9 @@ pub mod embed;
 mod error;
 mod events;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grant;
 mod image;
 mod information;

@@ -16,7 +16,6 @@ use permitted::Permitted;
 use rustix::fs::{Mode, OFlags};
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use vcpu_abi::device::Kind;
@@ -29,11 +28,9 @@ const TAG: usize = 36;
 const MESSAGE_MAX: usize = 64 << 10;
 
 pub(super) struct FileSystem {
-    directory: OwnedFd,
     writable: bool,
-    refusals: Arc<Refusals>,
-    /// None if the directory could not be opened again after a reset.
-    server: Option<(Arc<Permitted>, Server<Arc<Permitted>>)>,
+    permitted: Arc<Permitted>,
+    server: Server<Arc<Permitted>>,
     config: [u8; TAG + 4],
 }
 
@@ -51,25 +48,15 @@ impl FileSystem {
         if kernel::is_interface(&directory)? {
             return Err(io::Error::other("it is no directory of files, but an interface of the kernel's"));
         }
-        let refusals = Arc::new(refusals);
-        let server = Some(server(&directory, writable, &refusals)?);
+        let permitted = Arc::new(Permitted::new(&directory, writable, Arc::new(refusals))?);
+        let server = Server::new(permitted.clone());
         let mut config = [0; TAG + 4];
         let length = name.len().min(TAG);
         config[..length].copy_from_slice(&name.as_bytes()[..length]);
         // One queue of requests, besides that of urgent ones.
         config[TAG..].copy_from_slice(&1u32.to_le_bytes());
-        Ok(FileSystem { directory, writable, refusals, server, config })
+        Ok(FileSystem { writable, permitted, server, config })
     }
-}
-
-/// Who carries messages out, and what they may do.
-fn server(
-    directory: &OwnedFd,
-    writable: bool,
-    refusals: &Arc<Refusals>,
-) -> io::Result<(Arc<Permitted>, Server<Arc<Permitted>>)> {
-    let permitted = Arc::new(Permitted::new(directory, writable, refusals.clone())?);
-    Ok((permitted.clone(), Server::new(permitted)))
 }
 
 impl Model for FileSystem {
@@ -100,24 +87,19 @@ impl Model for FileSystem {
         if length > MESSAGE_MAX && header.opcode != Opcode::Write as u32 {
             return Err(Broken(format!("a message of {length} bytes is longer than {MESSAGE_MAX}")));
         }
-        let Some((_, server)) = &self.server else {
-            return Err(Broken("its directory could not be opened again".to_owned()));
-        };
         let wrong = |error| Broken(format!("a message cannot be understood: {error}"));
         let chain = |error| Broken(format!("a message's buffers cannot be used: {error}"));
         let reader = Reader::from_descriptor_chain(request.memory, request.chain.clone()).map_err(chain)?;
         let writer = VirtioFsWriter::new(request.memory, request.chain.clone()).map_err(chain)?;
-        let written = server.handle_message(reader, Writer::VirtioFs(writer), None, None);
+        let written = self.server.handle_message(reader, Writer::VirtioFs(writer), None, None);
         Ok(Served::Used(written.map_err(|error| wrong(error.to_string()))?))
     }
 
     fn is_idle(&self) -> bool {
-        self.server.as_ref().is_some_and(|(permitted, _)| permitted.is_idle())
+        self.permitted.is_idle()
     }
 
     fn reset(&mut self) {
-        // Whatever the guest had opened is closed first, so that there is room.
-        self.server = None;
-        self.server = server(&self.directory, self.writable, &self.refusals).ok();
+        self.permitted.drop_held();
     }
 }

@@ -135,6 +135,22 @@ impl Permitted {
         })
     }
 
+    /// Closes and forgets all that the guest holds.
+    pub(super) fn drop_held(&self) {
+        let (inodes, handles) = {
+            let mut held = self.held();
+            (std::mem::take(&mut held.inodes), std::mem::take(&mut held.handles))
+        };
+        let from = nobody_in_particular();
+        for (handle, Opened { inode, .. }) in handles {
+            // It is there; there is nothing else that could fail.
+            let _ = self.inner.release(&from, inode, 0, handle, false, false, None);
+        }
+        for (inode, count) in inodes {
+            self.inner.forget(&from, inode, count);
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // It is right after every change.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

@@ -409,3 +409,25 @@ fn messages_that_are_none_stop_the_device() {
         client.lookup(ROOT, "file").unwrap();
     }
 }
+
+#[test]
+fn a_reset_closes_what_was_open() {
+    let directory = directory();
+    let client = Client::new(directory.path(), true);
+    let descriptors = || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        targets.filter(|target| target.starts_with(directory.path().join("below"))).count()
+    };
+    let below = client.lookup(ROOT, "below").unwrap();
+    let deep = client.lookup(below, "deep").unwrap();
+    client.open(deep, libc::O_RDONLY).unwrap();
+    client.names(below).unwrap();
+    client.create(below, "new", libc::O_RDWR, 0o644).unwrap();
+    // Three inodes, two files and a directory that are open.
+    assert_eq!(descriptors(), 6);
+    client.machine.start(0);
+    assert_eq!(descriptors(), 0);
+    assert_eq!(client.ask(message::GETATTR, below, &longs(&[0, 0])), Err(libc::EBADF));
+    assert_eq!(client.lookup(ROOT, "below"), Ok(below));
+}

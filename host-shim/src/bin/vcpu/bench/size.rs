@@ -83,8 +83,8 @@ const EMBEDDING: &[(&str, &str)] = &sources![
     "worker.rs",
 ];
 
-/// The sources that only tests of guests use.
-const TESTING: &[(&str, &str)] = &sources!["machine/checkpoint.rs"];
+/// The sources that only tests of guests and fuzz targets use.
+const TESTING: &[(&str, &str)] = &sources!["fuzzing.rs", "machine/checkpoint.rs"];
 
 pub(super) fn measure() -> Vec<Figure> {
     let figure = |name, sources: &[(&str, &str)]| {
