@@ -24,7 +24,6 @@ const HOST: &[(&str, &str)] = &sources![
     "information.rs",
     "lib.rs",
     "machine.rs",
-    "machine/moment.rs",
     "memory.rs",
     "process.rs",
     "registers.rs",
@@ -51,6 +50,7 @@ const GRANTS: &[(&str, &str)] = &sources![
     "grant/open.rs",
     "grant/refusals.rs",
     "grant/want.rs",
+    "image/notes.rs",
     "memory/view.rs",
 ];
 
@@ -79,6 +79,7 @@ const EMBEDDING: &[(&str, &str)] = &sources![
     "embed/snapshot.rs",
     "machine/exchange.rs",
     "machine/given.rs",
+    "machine/moment.rs",
     "machine/snapshot.rs",
     "worker.rs",
 ];
