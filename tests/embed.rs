@@ -531,6 +531,9 @@ fn the_guest_checks_slices_too(backend: BackendKind) {
     refused(sandbox.call("two", &(left, right)));
     refused(sandbox.call("two", &(slice, Slice::new(slice.address() + 100, 1))));
     refused(sandbox.call("two", &(slice, Slice::new(u64::MAX, 2))));
+    // Slices are the main thread's, and their bytes are everybody's.
+    assert_eq!(sandbox.call::<_, (bool, bool)>("elsewhere", &slice).unwrap(), (false, true));
+    assert_eq!(sandbox.to_vec(slice).unwrap(), [3; 100]);
     // Nothing of that is still lent.
     let empty = Slice::new(0, 0);
     assert_eq!(sandbox.call::<_, u64>("two", &(slice, empty)).unwrap(), 100);

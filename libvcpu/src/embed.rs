@@ -70,7 +70,12 @@ const STATUS_NO_PROGRAM: u8 = 1;
 
 /// Carries out the host's calls of these functions, until the host ends the guest. Where nobody calls, as in
 /// `vcpu run`, it says so and ends the guest with status 1.
+///
+/// # Panics
+///
+/// In any other than the main thread.
 pub fn serve(exports: &[Export]) -> ! {
+    assert!(slice::is_main_thread(), "functions are served in the main thread");
     let (mut request, mut reply) = (vec![0; ROOM], Vec::new());
     loop {
         let length = match vcpu_kernel::call::serve(&reply, &mut request) {
@@ -132,6 +137,9 @@ fn encode<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), p
     postcard::serialize_with_flavor(value, Behind(bytes))
 }
 
+/// Most bytes of an encoded number of 64 bits.
+const NUMBER_MAX: usize = 10;
+
 /// Where a value is encoded to.
 struct Behind<'a>(&'a mut Vec<u8>);
 
@@ -146,7 +154,12 @@ impl postcard::ser_flavors::Flavor for Behind<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // A number is a few bytes, for which calling a copy costs more than the copy.
+        if bytes.len() <= NUMBER_MAX {
+            bytes.iter().for_each(|byte| self.0.push(*byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 

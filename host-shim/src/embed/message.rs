@@ -105,6 +105,9 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> R
     postcard::serialize_with_flavor(value, Behind(bytes))
 }
 
+/// Most bytes of an encoded number of 64 bits.
+const NUMBER_MAX: usize = 10;
+
 /// Where a value is encoded to.
 struct Behind<'a>(&'a mut Vec<u8>);
 
@@ -119,7 +122,12 @@ impl postcard::ser_flavors::Flavor for Behind<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // A number is a few bytes, for which calling a copy costs more than the copy.
+        if bytes.len() <= NUMBER_MAX {
+            bytes.iter().for_each(|byte| self.0.push(*byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 

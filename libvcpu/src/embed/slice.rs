@@ -5,7 +5,7 @@
 //! here, so that no second value can have the same bytes, wherever its numbers come from.
 
 use super::export::{Export, result};
-use crate::event;
+use crate::machine;
 use alloc::alloc::{alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -31,6 +32,9 @@ pub(super) const EXPORTS: [Export; 2] = [
 /// In an argument it is what the host wants to be read or filled. In a result it tells the host where to look: the
 /// same slice, or one that was made of a `Vec`, which belongs to the host from then on.
 ///
+/// It stays in the main thread, where functions are called; making one in another thread panics. Other threads can
+/// be given its bytes.
+///
 /// While a function has a slice the host does not write there; that is the host's promise, as everything is that
 /// concerns its guest's memory. What the host promises nobody else can break: bytes that another slice has, or that
 /// lie outside of all buffers, are a bad argument.
@@ -45,6 +49,8 @@ pub(super) const EXPORTS: [Export; 2] = [
 pub struct Slice {
     /// Part of a buffer, which lives as long as this is in `lent`; or empty.
     bytes: &'static mut [u8],
+    /// The main thread alone keeps the lists.
+    stays: PhantomData<*const ()>,
 }
 
 /// What belongs to the host.
@@ -58,18 +64,29 @@ struct Shared {
 /// A list has no room for one more.
 struct Full;
 
-struct EventsOff(UnsafeCell<Shared>);
+struct MainThread(UnsafeCell<Shared>);
 
-// SAFETY: there is one vCPU, and `with`, which alone reaches the value, turns events off.
-unsafe impl Sync for EventsOff {}
+// SAFETY: `with`, which alone reaches the value, runs in the main thread only.
+unsafe impl Sync for MainThread {}
 
-static SHARED: EventsOff = EventsOff(UnsafeCell::new(Shared { buffers: Vec::new(), lent: Vec::new() }));
+static SHARED: MainThread = MainThread(UnsafeCell::new(Shared { buffers: Vec::new(), lent: Vec::new() }));
 
-/// Uses the lists with events off, for a short time: cheaper than a mutex. `action` does not allocate.
+/// Uses the lists, in the main thread: that needs no lock, and it is what a call's cost hangs on. `action` does not
+/// allocate.
 #[inline]
+#[track_caller]
 fn with<R>(action: impl FnOnce(&mut Shared) -> R) -> R {
-    // SAFETY: with events off nobody comes in between, and the actions in this module do not nest.
-    event::without(|| action(unsafe { &mut *SHARED.0.get() }))
+    assert!(is_main_thread(), "slices are for the main thread; others can use their bytes");
+    // SAFETY: other threads and event handlers have stacks of their own, so they do not come here. The actions in this
+    // module do not nest, and nothing is called in them that could run a handler on this stack.
+    action(unsafe { &mut *SHARED.0.get() })
+}
+
+/// Whether this runs on the main thread's stack.
+#[inline]
+pub(super) fn is_main_thread() -> bool {
+    let here = 0u8;
+    machine::main_stack().contains(&((&raw const here) as u64))
 }
 
 /// Does what needs room in a list, and makes room whenever there is none.
@@ -132,10 +149,14 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Full> {
 const OUTSIDE: &str = "the slice lies in no buffer of the host's";
 
 impl Slice {
+    fn new(bytes: &'static mut [u8]) -> Slice {
+        Slice { bytes, stays: PhantomData }
+    }
+
     /// A part of a buffer.
     fn lent(address: u64, length: u64) -> Result<Slice, &'static str> {
         if length == 0 {
-            return Ok(Slice { bytes: &mut [] });
+            return Ok(Slice::new(&mut []));
         }
         let start = address as usize;
         let end = start.checked_add(length as usize).ok_or(OUTSIDE)?;
@@ -143,7 +164,7 @@ impl Slice {
         // SAFETY: the range lies in a buffer, which is initialised memory that is not freed while a part of it
         // is lent, and no other slice has a byte of it. The host does not write there, as it promises.
         let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, end - start) };
-        Ok(Slice { bytes })
+        Ok(Slice::new(bytes))
     }
 }
 
@@ -194,7 +215,7 @@ impl From<Vec<u8>> for Slice {
                 |shared| push(&mut shared.lent, (address, address + layout.size())),
             );
         }
-        Slice { bytes }
+        Slice::new(bytes)
     }
 }
 

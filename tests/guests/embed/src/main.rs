@@ -41,6 +41,7 @@ fn main() {
         export!(two),
         export!(make),
         export!(keep),
+        export!(elsewhere),
         export!(ask),
         export!(ask_bytes),
         export!(environment),
@@ -120,6 +121,14 @@ fn make((length, byte): (u32, u8)) -> Slice {
 /// Keeps a slice for ever.
 fn keep(slice: Slice) {
     core::mem::forget(slice);
+}
+
+/// Whether another thread can make a slice, and whether it can write the bytes of one.
+fn elsewhere(mut slice: Slice) -> (bool, bool) {
+    let made = thread::spawn(|| drop(Slice::from(vec![1]))).join().is_ok();
+    let bytes = &mut *slice;
+    let written = thread::scope(|scope| scope.spawn(move || bytes.fill(3)).join().is_ok());
+    (made, written)
 }
 
 /// Calls the host, and says what came of it.
