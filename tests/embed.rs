@@ -13,7 +13,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use vcpu_host::embed::{AsyncSandbox, Buffer, CallError, SandboxBuilder, Slice};
 use vcpu_host::{Error, Image, Outcome, Sandbox, Streams};
-use vcpu_tests::{BackendKind, Guest, on_every_backend};
+use vcpu_tests::{BackendKind, Guest, again, on_every_backend};
 
 /// More time than any call needs that ends by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,7 +101,8 @@ fn values_of_every_type_go_back_and_forth(backend: BackendKind) {
 }
 
 fn arguments_may_borrow_and_be_large(backend: BackendKind) {
-    let mut sandbox = sandbox(backend);
+    // The guest has argument, result and reply at once, and the reply grows by doubling.
+    let mut sandbox = builder("guest-embed", backend).memory(256 << 20).build().unwrap();
     assert_eq!(sandbox.call::<_, u64>("sum", &[1u8, 2, 3][..]).unwrap(), 6);
     assert_eq!(sandbox.call::<_, String>("upper", "straße").unwrap(), "STRASSE");
     assert_eq!(sandbox.call::<_, String>("longest", &("ab", "abc")).unwrap(), "abc");
@@ -333,9 +334,13 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// The other backend calls functions of the host's in a thread of its own, which logs elsewhere.
+/// In a process of its own: who logs for the first time in another thread meanwhile decides what is logged at all.
+/// And with one backend: the other calls functions of the host's in a thread that logs elsewhere.
 #[test]
 fn what_happens_is_logged() {
+    if !again::is_other() {
+        return again::run("what_happens_is_logged");
+    }
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || {
         let mut sandbox = sandbox(BackendKind::Seccomp);
