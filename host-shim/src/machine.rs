@@ -27,8 +27,9 @@ use crate::timers::{Action, Timers};
 use crate::upcall::{Delivery, Interruption};
 use crate::{Error, sys, unwind};
 use exchange::Exchange;
-use limits::{CpuTime, Limits, Most};
+use limits::{Limits, Most};
 use rustix::thread::CpuSet;
+pub(crate) use snapshot::Begin;
 use snapshot::Saved;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -141,26 +142,6 @@ impl EventLines {
     /// If there is no such line; there are [`EVENT_LINES`].
     pub fn raise(&self, line: u32) {
         self.0.raise(line);
-    }
-}
-
-/// What a guest begins with.
-#[derive(Debug)]
-pub(crate) enum Begin<'s> {
-    /// Its image.
-    Image,
-    /// The state of another one.
-    State(&'s Saved),
-    /// As well, in the RAM of one of that image that is dead.
-    Reused(&'s Saved, GuestMemory),
-}
-
-impl<'s> Begin<'s> {
-    fn state(&self) -> Option<&'s Saved> {
-        match self {
-            Begin::Image => None,
-            Begin::State(state) | Begin::Reused(state, _) => Some(state),
-        }
     }
 }
 
@@ -285,28 +266,6 @@ impl Machine {
             calls_per_second: config.calls_per_second,
         })?;
         Ok(machine)
-    }
-
-    /// Limits what the guest may do from now on.
-    fn limit(&mut self, most: Most) -> Result<(), Error> {
-        self.limits = Limits::new(most);
-        let Some(limit) = most.cpu_time else { return Ok(()) };
-        let process = rustix::process::Pid::from_raw(self.backend.pid());
-        let time = process.and_then(|process| CpuTime::new(process, limit));
-        let set = self.timers.set_cpu_time(time);
-        set.map_err(|error| Error::system("set the limit of the processor's time", error))
-    }
-
-    /// Whether its RAM could be that of a guest in this state.
-    pub(crate) fn fits(&self, state: &Saved) -> bool {
-        self.image.is(state.image()) && self.memory.size() == state.ram().size()
-    }
-
-    /// Ends the guest, and gives its RAM, which nobody uses any more.
-    pub(crate) fn into_memory(self) -> GuestMemory {
-        // All others end with this statement: process, devices, and threads that raise lines.
-        let Machine { memory, .. } = self;
-        memory
     }
 
     /// Runs the guest to its end.

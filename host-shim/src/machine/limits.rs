@@ -5,6 +5,8 @@
 //! the guest's process: the thread that keeps the time limit asks for it when the limit can have been reached
 //! at the earliest, since a process with one thread cannot use more of it than has passed.
 
+use super::Machine;
+use crate::Error as HostError;
 use rustix::process::Pid;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -18,6 +20,18 @@ pub(crate) struct Most {
     pub(crate) cpu_time: Option<Duration>,
     pub(crate) output: Option<u64>,
     pub(crate) calls_per_second: Option<NonZeroU32>,
+}
+
+impl Machine {
+    /// Limits what the guest may do from now on.
+    pub(super) fn limit(&mut self, most: Most) -> Result<(), HostError> {
+        self.limits = Limits::new(most);
+        let Some(limit) = most.cpu_time else { return Ok(()) };
+        let process = Pid::from_raw(self.backend.pid());
+        let time = process.and_then(|process| CpuTime::new(process, limit));
+        let set = self.timers.set_cpu_time(time);
+        set.map_err(|error| HostError::system("set the limit of the processor's time", error))
+    }
 }
 
 /// What a guest may still do.

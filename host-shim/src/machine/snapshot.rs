@@ -39,6 +39,27 @@ pub(crate) struct Saved {
     ram: Ram,
 }
 
+/// What a guest begins with.
+#[derive(Debug)]
+pub(crate) enum Begin<'s> {
+    /// Its image.
+    Image,
+    /// The state of another one.
+    State(&'s Saved),
+    /// As well, in the RAM of one of that image that is dead.
+    Reused(&'s Saved, GuestMemory),
+}
+
+impl<'s> Begin<'s> {
+    /// The state, if it is not the image's.
+    pub(super) fn state(&self) -> Option<&'s Saved> {
+        match self {
+            Begin::Image => None,
+            Begin::State(state) | Begin::Reused(state, _) => Some(state),
+        }
+    }
+}
+
 /// The pages of RAM that are not zero for sure.
 #[derive(Debug)]
 pub(crate) struct Ram {
@@ -217,5 +238,19 @@ impl Saved {
     /// Bytes of RAM that a new guest gets a copy of.
     pub(crate) fn touched(&self) -> u64 {
         self.ram.ranges.iter().map(|range| range.end - range.start).sum()
+    }
+}
+
+impl Machine {
+    /// Whether its RAM could be that of a guest in this state.
+    pub(crate) fn fits(&self, state: &Saved) -> bool {
+        self.image.is(state.image()) && self.memory.size() == state.ram().size()
+    }
+
+    /// Ends the guest, and gives its RAM, which nobody uses any more.
+    pub(crate) fn into_memory(self) -> GuestMemory {
+        // All others end with this statement: process, devices, and threads that raise lines.
+        let Machine { memory, .. } = self;
+        memory
     }
 }
