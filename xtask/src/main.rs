@@ -3,11 +3,14 @@
 mod licences;
 
 use clap::{Parser, Subcommand};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The version of mdBook that builds the book.
 const MDBOOK: &str = "0.5.4";
+
+/// The version of cargo-fuzz that builds and runs the fuzz targets.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// Chores of this repository.
 #[derive(Parser)]
@@ -30,6 +33,12 @@ enum Chore {
     },
     /// Builds the book into docs/book; installs mdBook under target/tools if it is not there.
     Book,
+    /// Runs every fuzz target for a while; installs cargo-fuzz under target/tools if it is not there.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(default_value_t = 60)]
+        seconds: u32,
+    },
     /// Checks that every dependency has a licence that deny.toml allows.
     Licences,
 }
@@ -55,6 +64,7 @@ fn carry_out(chore: Chore) -> Result {
             cargo(&["vcpu", "bench"].into_iter().chain(arguments).collect::<Vec<_>>())
         }
         Chore::Book => book(),
+        Chore::Fuzz { seconds } => fuzz(seconds),
         Chore::Licences => licences::check(root()),
     }
 }
@@ -99,23 +109,48 @@ fn check() -> Result {
 }
 
 fn book() -> Result {
-    let tools = root().join("target/tools");
-    let mdbook = tools.join("bin/mdbook");
-    let version = Command::new(&mdbook).arg("--version").output();
-    if !version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(MDBOOK)) {
-        eprintln!("installing mdBook {MDBOOK} under target/tools");
-        let root = tools.to_string_lossy().into_owned();
-        cargo(&[
-            "install",
-            "mdbook",
-            "--version",
-            MDBOOK,
-            "--locked",
-            "--no-default-features",
-            "--root",
-            &root,
-            "--quiet",
-        ])?;
-    }
+    let mdbook = tool("mdbook", MDBOOK, &["--no-default-features"])?;
     run(Command::new(mdbook).args(["build", "docs"]))
+}
+
+/// What a run finds is kept under fuzz/artifacts; inputs that show something new, beside the build.
+fn fuzz(seconds: u32) -> Result {
+    let cargo_fuzz = tool("cargo-fuzz", CARGO_FUZZ, &[])?;
+    // A stable compiler may instrument, too.
+    let fuzz = |arguments: &[&str]| {
+        let mut command = Command::new(&cargo_fuzz);
+        command.arg("fuzz").args(arguments).env("RUSTC_BOOTSTRAP", "1");
+        command
+    };
+    let listed = fuzz(&["list"]).current_dir(root()).output();
+    let listed = listed.map_err(|error| format!("could not list the fuzz targets: {error}"))?;
+    let targets = String::from_utf8_lossy(&listed.stdout).into_owned();
+    if !listed.status.success() || targets.trim().is_empty() {
+        return Err(format!("there are no fuzz targets: {}", String::from_utf8_lossy(&listed.stderr)));
+    }
+    run(&mut fuzz(&["build"]))?;
+    for target in targets.lines() {
+        let found = root().join("target/fuzz").join(target);
+        std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+        let seeds = root().join("fuzz/corpus").join(target);
+        let time = format!("-max_total_time={seconds}");
+        let folders = [found.to_string_lossy(), seeds.to_string_lossy()];
+        let options = [time.as_str(), "-max_len=4096", "-timeout=10", "-verbosity=0", "-print_final_stats=1"];
+        run(fuzz(&["run", target, &folders[0], &folders[1], "--"]).args(options))?;
+    }
+    Ok(())
+}
+
+/// A program of this version, which is installed under target/tools if it is not there.
+fn tool(name: &str, version: &str, options: &[&str]) -> Result<PathBuf> {
+    let tools = root().join("target/tools");
+    let program = tools.join("bin").join(name);
+    let said = Command::new(&program).arg("--version").output();
+    if !said.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(version)) {
+        eprintln!("installing {name} {version} under target/tools");
+        let root = tools.to_string_lossy();
+        let install = ["install", name, "--version", version, "--locked", "--root", &root, "--quiet"];
+        cargo(&[&install[..], options].concat())?;
+    }
+    Ok(program)
 }
