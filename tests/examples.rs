@@ -1,4 +1,5 @@
-//! The examples of the embedding library: that they do what they say, also with damaged files.
+//! The examples of the embedding library: that they do what they say, also with damaged files, and that the book
+//! shows them as they are.
 
 use std::path::Path;
 use thumbnail::{Reply, Request};
@@ -150,4 +151,24 @@ blue has ended with status 101
 red still has its note: the key lies under the mat
 "
     );
+}
+
+/// The code blocks of a page that begin with the name of a file, as that name and what follows.
+fn excerpts(page: &str) -> Vec<(&str, &str)> {
+    let blocks = page.split("```rust,ignore\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    blocks.filter_map(|(block, _)| block.strip_prefix("// ")?.split_once(".rs\n")).collect()
+}
+
+#[test]
+fn the_book_shows_code_that_is_compiled() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (page, count) in [("embedding", 3), ("files-and-devices", 2)] {
+        let text = std::fs::read_to_string(repository.join(format!("docs/src/guide/{page}.md"))).unwrap();
+        let excerpts = excerpts(&text);
+        assert_eq!(excerpts.len(), count, "{page}");
+        for (file, excerpt) in excerpts {
+            let source = std::fs::read_to_string(repository.join(format!("{file}.rs"))).unwrap();
+            assert!(source.contains(excerpt), "{page}.md does not show {file}.rs as it is:\n{excerpt}");
+        }
+    }
 }
