@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(failure.status, Status::Runner);
         assert_eq!(
             failure.message,
-            "there is no group `speed` of figures; there are call, event, compute, start, memory, size, data, threads"
+            "there is no group `speed` of figures; there are call, event, compute, start, memory, size, data, threads, embed, storage"
         );
     }
 }
