@@ -1,23 +1,29 @@
-//! The C interface: a host program in C is compiled against `vcpu.h` and the library, and run.
+//! The C interface: host programs in C are compiled against `vcpu.h` and the library, and run.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use vcpu_tests::{BackendKind, on_every_backend};
+use std::process::{Command, Output};
+use vcpu_tests::{BackendKind, image, on_every_backend};
 
 // So that the library is built.
 use vcpu_capi as _;
 
-on_every_backend!(a_c_host_calls_a_sandbox);
+on_every_backend!(a_c_host_calls_a_sandbox, a_c_host_says_what_sandboxes_are_given);
 
-/// Compiles the host, with the library inside.
-fn compile(folder: &Path) -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// This package's directory.
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compiles a host, with the library inside, and runs it.
+fn run(source: &str, arguments: &[OsString]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
     let library = std::env::current_exe().unwrap().with_file_name("libvcpu_capi.a");
-    let host = folder.join("host");
+    let host = folder.path().join("host");
     let output = Command::new("cc")
         .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
-        .arg(tests.join("../host-shim/capi/include"))
-        .arg(tests.join("c/host.c"))
+        .arg(here().join("../host-shim/capi/include"))
+        .arg(here().join(source))
         .arg(library)
         // What the standard library of Rust wants.
         .args(["-lpthread", "-ldl", "-lm", "-o"])
@@ -25,23 +31,56 @@ fn compile(folder: &Path) -> PathBuf {
         .output()
         .expect("there is a C compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    host
+    Command::new(host).args(arguments).output().unwrap()
 }
 
-fn a_c_host_calls_a_sandbox(backend: BackendKind) {
-    let folder = tempfile::tempdir().unwrap();
-    let number = match backend {
+#[track_caller]
+fn assert_is_well(host: &Output) {
+    let errors = String::from_utf8_lossy(&host.stderr);
+    assert!(host.status.success() && host.stdout == b"all is well\n", "{:?}: {errors}", host.status);
+}
+
+/// The backend's number in C.
+fn number(backend: BackendKind) -> OsString {
+    match backend {
         BackendKind::Auto => "0",
         BackendKind::Ptrace => "1",
         BackendKind::Seccomp => "2",
-    };
-    let host = Command::new(compile(folder.path()))
-        .arg(vcpu_tests::image("guest-embed"))
-        .arg(number)
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&host.stderr);
-    assert!(host.status.success() && host.stdout == b"all is well\n", "{:?}: {errors}", host.status);
+    }
+    .into()
+}
+
+fn a_c_host_calls_a_sandbox(backend: BackendKind) {
+    assert_is_well(&run("c/host.c", &[image("guest-embed").into(), number(backend)]));
+}
+
+fn a_c_host_says_what_sandboxes_are_given(backend: BackendKind) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("text"), name).unwrap();
+    }
+    std::fs::write(folder.path().join("disk"), [b'd'; 512]).unwrap();
+    let images = ["guest-snapshot", "guest-embed", "guest-wants"].map(|name| image(name).into());
+    let arguments = [&images[..], &[number(backend), folder.path().into()]].concat();
+    assert_is_well(&run("c/given.c", &arguments));
+}
+
+#[test]
+fn the_example_makes_small_pictures_and_survives_a_damaged_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = here().join("../examples/thumbnails/pictures");
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    std::fs::write(path("damaged.jpg"), "damaged").unwrap();
+    std::fs::copy(pictures.join("hills.jpg"), path("hills.jpg")).unwrap();
+    let arguments = [image("thumbnail").into(), path("damaged.jpg").into(), path("hills.jpg").into()];
+    let output = run("../host-shim/capi/examples/thumbnails.c", &arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("damaged.jpg: this is no JPEG file"), "{errors}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("hills.jpg: 100 x 66 pixels\n"));
+    assert!(std::fs::read(path("hills.jpg.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(!path("damaged.jpg.png").exists());
 }
 
 #[test]
@@ -49,7 +88,7 @@ fn the_header_is_one_for_cpp_as_well() {
     if Command::new("c++").arg("--version").output().is_err() {
         return;
     }
-    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-shim/capi/include/vcpu.h");
+    let header = here().join("../host-shim/capi/include/vcpu.h");
     let output = Command::new("c++")
         .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-x", "c++"])
         .arg(header)

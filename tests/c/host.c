@@ -1,42 +1,24 @@
 /* A host program in C: makes a sandbox of the image of the package `guest-embed` and calls its functions. */
 
-#include "vcpu.h"
+#include "check.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* What must be so. */
-#define MUST(condition)                                                                                              \
-    do {                                                                                                             \
-        if (!(condition)) {                                                                                          \
-            fprintf(stderr, "line %d: not so: %s (%s)\n", __LINE__, #condition, vcpu_error());                       \
-            exit(1);                                                                                                 \
-        }                                                                                                            \
-    } while (0)
-
-#define DONE(call) MUST((call) == VCPU_STATUS_OK)
-
-static void put_text(struct vcpu_values *values, const char *text)
-{
-    DONE(vcpu_put_bytes(values, (const uint8_t *)text, strlen(text)));
-}
-
-static bool is_text(struct vcpu_values *values, const char *text)
-{
-    const uint8_t *data;
-    size_t length;
-    DONE(vcpu_get_bytes(values, &data, &length));
-    return length == strlen(text) && memcmp(data, text, length) == 0;
-}
+/* What `twice` has of this program. */
+struct context {
+    int calls;
+    struct vcpu_sandbox *sandbox;
+};
 
 /* Doubles a number, and counts how often. */
 static bool twice(void *context, struct vcpu_values *argument, struct vcpu_values *result)
 {
+    struct context *mine = context;
+    struct vcpu_metrics metrics;
     uint64_t value;
-    *(int *)context += 1;
+    mine->calls += 1;
+    /* The sandbox is in use. */
+    REFUSED(vcpu_sandbox_call(mine->sandbox, "null", NULL, NULL), "the sandbox is in use");
+    REFUSED(vcpu_sandbox_metrics(mine->sandbox, &metrics), "the sandbox is in use");
+    MUST(!vcpu_sandbox_is_alive(mine->sandbox));
     if (vcpu_get_unsigned(argument, &value) != VCPU_STATUS_OK) {
         return false;
     }
@@ -96,6 +78,26 @@ static void mistakes(void)
     MUST(vcpu_builder_new(NULL) == NULL);
     MUST(vcpu_sandbox_call(NULL, "null", NULL, NULL) == VCPU_STATUS_INVALID);
     MUST(!vcpu_sandbox_is_alive(NULL));
+    MUST(vcpu_image_export(NULL, 0) == NULL && vcpu_image_want(NULL, 0) == NULL);
+    MUST(vcpu_builder_of_snapshot(NULL) == NULL);
+    MUST(vcpu_snapshot_ready(NULL) == 0 && vcpu_snapshot_touched(NULL) == 0);
+    REFUSED(vcpu_builder_streams(NULL, -1, -1, -1), "a pointer is null");
+    REFUSED(vcpu_builder_directory(NULL, "files", "/", false), "a pointer is null");
+    REFUSED(vcpu_builder_block(NULL, "disk", "/", false), "a pointer is null");
+    REFUSED(vcpu_builder_console(NULL, "log", -1, -1), "a pointer is null");
+    REFUSED(vcpu_builder_entropy(NULL), "a pointer is null");
+    REFUSED(vcpu_builder_cpu_time(NULL, 1), "a pointer is null");
+    REFUSED(vcpu_builder_output_limit(NULL, 1), "a pointer is null");
+    REFUSED(vcpu_builder_calls_per_second(NULL, 1), "a pointer is null");
+    REFUSED(vcpu_builder_clock(NULL, VCPU_CLOCK_VIRTUAL), "a pointer is null");
+    REFUSED(vcpu_builder_build(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_sandbox_pid(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_sandbox_backend(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_sandbox_metrics(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_sandbox_snapshot(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_sandbox_reset(NULL, NULL), "a pointer is null");
+    REFUSED(vcpu_snapshot_keep_ready(NULL, 1), "a pointer is null");
+    REFUSED(vcpu_snapshot_wait_until_ready(NULL), "a pointer is null");
     vcpu_image_free(NULL);
     vcpu_builder_free(NULL);
     vcpu_sandbox_free(NULL);
@@ -110,7 +112,7 @@ int main(int count, char **arguments)
     struct vcpu_snapshot *snapshot;
     struct vcpu_values *in = vcpu_values_new(), *out = vcpu_values_new();
     uint64_t number;
-    int calls = 0;
+    struct context context = {0, NULL};
 
     MUST(count == 3);
     numbers();
@@ -126,10 +128,11 @@ int main(int count, char **arguments)
     MUST(vcpu_builder_backend(builder, 9) == VCPU_STATUS_INVALID);
     DONE(vcpu_builder_argument(builder, "guest-embed"));
     DONE(vcpu_builder_env(builder, "COLOUR", "blue"));
-    DONE(vcpu_builder_function(builder, "twice", twice, &calls));
+    DONE(vcpu_builder_function(builder, "twice", twice, &context));
     MUST(vcpu_builder_function(builder, "none", NULL, NULL) == VCPU_STATUS_INVALID);
     DONE(vcpu_builder_build(builder, &sandbox));
     MUST(vcpu_builder_build(builder, &sandbox) == VCPU_STATUS_INVALID);
+    context.sandbox = sandbox;
     vcpu_builder_free(builder);
     vcpu_image_free(image);
     DONE(vcpu_sandbox_snapshot(sandbox, &snapshot));
@@ -146,6 +149,13 @@ int main(int count, char **arguments)
     put_text(in, "hello");
     DONE(vcpu_sandbox_call(sandbox, "upper", in, out));
     MUST(is_text(out, "HELLO"));
+    REFUSED(vcpu_sandbox_call(sandbox, "upper", in, in), "the result cannot be the argument");
+    DONE(vcpu_values_clear(in));
+    put_text(in, "COLOUR");
+    DONE(vcpu_sandbox_call(sandbox, "environment", in, out));
+    uint8_t some;
+    DONE(vcpu_get_byte(out, &some));
+    MUST(some == 1 && is_text(out, "blue"));
 
     /* Errors have a sentence. */
     DONE(vcpu_values_clear(in));
@@ -161,12 +171,12 @@ int main(int count, char **arguments)
     put_text(in, "twice");
     DONE(vcpu_put_unsigned(in, 21));
     DONE(vcpu_sandbox_call(sandbox, "ask", in, out));
-    MUST(is_text(out, "42") && calls == 1);
+    MUST(is_text(out, "42") && context.calls == 1);
     DONE(vcpu_values_clear(in));
     put_text(in, "twice");
     DONE(vcpu_put_unsigned(in, 2100));
     DONE(vcpu_sandbox_call(sandbox, "ask", in, out));
-    MUST(is_text(out, "this is too much") && calls == 2);
+    MUST(is_text(out, "this is too much") && context.calls == 2);
 
     /* Both see the bytes of a buffer. */
     struct vcpu_slice buffer;
@@ -183,6 +193,15 @@ int main(int count, char **arguments)
     DONE(vcpu_sandbox_release(sandbox, buffer));
     MUST(vcpu_sandbox_release(sandbox, buffer) == VCPU_STATUS_FAILED);
 
+    /* Buffers that nobody has room for, and slices that are none. */
+    struct vcpu_slice none = {UINT64_MAX - 1, UINT64_MAX};
+    MUST(vcpu_sandbox_allocate(sandbox, SIZE_MAX, &buffer) == VCPU_STATUS_FAILED);
+    MUST(vcpu_sandbox_read(sandbox, none, UINT64_MAX, bytes, 5) == VCPU_STATUS_NOT_IN_MEMORY);
+    MUST(vcpu_sandbox_write(sandbox, none, 0, bytes, 5) == VCPU_STATUS_NOT_IN_MEMORY);
+    MUST(vcpu_sandbox_write(sandbox, buffer, 0, bytes, SIZE_MAX) == VCPU_STATUS_INVALID);
+    MUST(vcpu_sandbox_read(sandbox, buffer, 0, NULL, 1) == VCPU_STATUS_INVALID);
+    MUST(vcpu_sandbox_release(sandbox, none) == VCPU_STATUS_FAILED);
+
     /* What ends the guest is an error, and the guest can be replaced. `End::Panic` is variant 0. */
     DONE(vcpu_values_clear(in));
     DONE(vcpu_put_unsigned(in, 0));
@@ -193,6 +212,12 @@ int main(int count, char **arguments)
     DONE(vcpu_sandbox_call(sandbox, "count", NULL, out));
     DONE(vcpu_get_unsigned(out, &number));
     MUST(number == 100 && vcpu_sandbox_is_alive(sandbox));
+
+    struct vcpu_metrics metrics;
+    DONE(vcpu_sandbox_metrics(sandbox, &metrics));
+    MUST(metrics.resets == 1 && metrics.ended == 1 && metrics.failed > metrics.ended);
+    MUST(metrics.calls > metrics.failed && metrics.host_calls == 2 && metrics.refused == 0);
+    MUST(metrics.bytes_in > 0 && metrics.bytes_out > 0);
 
     vcpu_snapshot_free(snapshot);
     vcpu_sandbox_free(sandbox);

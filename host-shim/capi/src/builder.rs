@@ -1,20 +1,17 @@
-//! Images, and what a sandbox is given.
+//! What a sandbox is given: its memory, its program's arguments, the host's functions.
 
-use crate::error::{Failure, Status, give, guard, object, take, text};
-use crate::sandbox::{Sandbox, Snapshot};
+use crate::error::{Failure, Status, free, give, guard, object, shared, take, text};
+use crate::image::Image;
+use crate::sandbox::Sandbox;
+use crate::snapshot::Snapshot;
 use crate::values::Values;
-use std::ffi::{CStr, OsStr, c_char, c_void};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{c_char, c_void};
 use std::time::Duration;
+use vcpu_host::ClockMode;
 use vcpu_host::backend::BackendKind;
 use vcpu_host::embed::SandboxBuilder;
-use vcpu_host::{self as host, Error};
 
-/// An image.
-#[derive(Debug)]
-pub struct Image(host::Image);
-
-/// What a new sandbox is given.
+/// What a new sandbox is given. It may be used by one thread at a time.
 #[derive(Debug)]
 pub struct Builder(Option<SandboxBuilder>);
 
@@ -30,74 +27,59 @@ pub enum Backend {
     Seccomp = 2,
 }
 
+/// How a guest's clock passes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// As the world's does.
+    Real = 0,
+    /// Only while the guest waits: then at once to the next timer or deadline. The same program sees the same times
+    /// in every run.
+    Virtual = 1,
+}
+
 /// A function of the host's, which the guest calls. It reads its argument, which holds anything, and adds its
 /// result. If it gives false, what it has added is bytes that hold a sentence, or nothing, and the guest gets an
-/// error with that sentence. It must not use the sandbox, and not unwind.
+/// error with that sentence. It is called on the thread that the guest runs on, which need not be the caller's, and
+/// the guest's time passes meanwhile. Both values are the library's and are there until it returns. The sandbox is
+/// refused to it (`VCPU_STATUS_INVALID`); it must not free it, not use the values of the call that it is called in, and
+/// not unwind.
 pub type Function =
     Option<unsafe extern "C" fn(context: *mut c_void, argument: *mut Values, result: *mut Values) -> bool>;
 
-/// Opens and validates an image. To be freed by `vcpu_image_free`.
-///
-/// # Safety
-///
-/// The path exists, and the place for the image.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_image_open(path: *const c_char, opened: *mut *mut Image) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let opened = unsafe { object(opened) }?;
-        if path.is_null() {
-            return Err(Failure::new(Status::Invalid, "the path is a null pointer"));
-        }
-        // SAFETY: as above.
-        let path = OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes());
-        give(opened, Image(host::Image::open(path).map_err(Error::from)?));
-        Ok(())
-    })
-}
-
-/// Frees an image, which sandboxes do not need any more; a null pointer does nothing.
-///
-/// # Safety
-///
-/// It comes from `vcpu_image_open` and is not used any more.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_image_free(image: *mut Image) {
-    // SAFETY: as the function's contract says.
-    drop(unsafe { take(image) });
-}
-
 /// What a new sandbox of this image is given: nothing yet but its memory and the clock. Null if the image is. To be
-/// freed by `vcpu_builder_free`.
+/// freed by `vcpu_builder_free`; the image may be freed before it.
 ///
 /// # Safety
 ///
 /// The image exists.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_builder_new(image: *mut Image) -> *mut Builder {
+pub unsafe extern "C" fn vcpu_builder_new(image: *const Image) -> *mut Builder {
     let mut new = std::ptr::null_mut();
     guard(|| {
         // SAFETY: as the function's contract says.
-        let image = unsafe { object(image) }?;
-        give(&mut new, Builder(Some(host::Sandbox::builder(&image.0))));
+        let image = unsafe { shared(image) }?;
+        give(&mut new, Builder(Some(vcpu_host::Sandbox::builder(image.image()))));
         Ok(())
     });
     new
 }
 
-/// What a new sandbox that begins with a snapshot is given. Null if the snapshot is. To be freed by
-/// `vcpu_builder_free`.
+/// What a new sandbox that begins with a snapshot is given: streams, grants, functions and limits. Its grants must have
+/// the names and kinds of those of the guest that the snapshot was taken of; memory, arguments, environment, clock and
+/// backend are that guest's, whatever is said here. Null if the snapshot is. To be freed by `vcpu_builder_free`; the
+/// snapshot may be freed before it.
 ///
 /// # Safety
 ///
 /// The snapshot exists.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_builder_of_snapshot(snapshot: *mut Snapshot) -> *mut Builder {
+pub unsafe extern "C" fn vcpu_builder_of_snapshot(snapshot: *const Snapshot) -> *mut Builder {
     let mut new = std::ptr::null_mut();
     guard(|| {
         // SAFETY: as the function's contract says.
-        let snapshot = unsafe { object(snapshot) }?;
-        give(&mut new, Builder(Some(snapshot.0.builder())));
+        let snapshot = unsafe { shared(snapshot) }?;
+        give(&mut new, Builder(Some(snapshot.builder())));
         Ok(())
     });
     new
@@ -111,11 +93,14 @@ pub unsafe extern "C" fn vcpu_builder_of_snapshot(snapshot: *mut Snapshot) -> *m
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_builder_free(builder: *mut Builder) {
     // SAFETY: as the function's contract says.
-    drop(unsafe { take(builder) });
+    free(|| unsafe { take(builder) });
 }
 
 impl Builder {
-    fn change(&mut self, change: impl FnOnce(SandboxBuilder) -> SandboxBuilder) -> Result<(), Failure> {
+    pub(crate) fn change(
+        &mut self,
+        change: impl FnOnce(SandboxBuilder) -> SandboxBuilder,
+    ) -> Result<(), Failure> {
         self.0 = Some(change(self.built()?));
         Ok(())
     }
@@ -125,7 +110,7 @@ impl Builder {
     }
 }
 
-/// Memory of the guest in bytes.
+/// Memory of the guest in bytes; without this, what the image wants.
 ///
 /// # Safety
 ///
@@ -136,7 +121,7 @@ pub unsafe extern "C" fn vcpu_builder_memory(builder: *mut Builder, bytes: u64) 
     guard(|| unsafe { object(builder) }?.change(|builder| builder.memory(bytes)))
 }
 
-/// How long a call may take, in ms; 0 is without end.
+/// How long a call may take, in ms; 0 is without end, and so is a builder without this. Who exceeds it is ended.
 ///
 /// # Safety
 ///
@@ -148,7 +133,7 @@ pub unsafe extern "C" fn vcpu_builder_call_deadline(builder: *mut Builder, milli
     guard(|| unsafe { object(builder) }?.change(|builder| builder.call_deadline(deadline)))
 }
 
-/// How long the guest may take until it waits for its first call, in ms; 0 is without end.
+/// How long the guest may take until it waits for its first call, in ms; 0 is without end. Without this, 10 s.
 ///
 /// # Safety
 ///
@@ -160,7 +145,7 @@ pub unsafe extern "C" fn vcpu_builder_start_deadline(builder: *mut Builder, mill
     guard(|| unsafe { object(builder) }?.change(|builder| builder.start_deadline(deadline)))
 }
 
-/// Most bytes of a reply.
+/// Most bytes of a reply; without this, 16 MiB.
 ///
 /// # Safety
 ///
@@ -190,7 +175,25 @@ pub unsafe extern "C" fn vcpu_builder_backend(builder: *mut Builder, backend: u3
     })
 }
 
-/// Adds an argument of the program; the first is the program's own name.
+/// How its clock passes: one of `enum vcpu_clock`; without this, as the world's.
+///
+/// # Safety
+///
+/// The builder exists.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vcpu_builder_clock(builder: *mut Builder, clock: u32) -> Status {
+    guard(|| {
+        let mode = match clock {
+            0 => ClockMode::Real,
+            1 => ClockMode::Virtual,
+            other => return Err(Failure::new(Status::Invalid, format_args!("there is no clock {other}"))),
+        };
+        // SAFETY: as the function's contract says.
+        unsafe { object(builder) }?.change(|builder| builder.clock(mode))
+    })
+}
+
+/// Adds an argument of the program; the first is the program's own name. The text is copied.
 ///
 /// # Safety
 ///
@@ -204,7 +207,7 @@ pub unsafe extern "C" fn vcpu_builder_argument(builder: *mut Builder, argument: 
     })
 }
 
-/// Adds a variable to the program's environment.
+/// Adds a variable to the program's environment. The texts are copied.
 ///
 /// # Safety
 ///
@@ -250,7 +253,8 @@ impl Callback {
     }
 }
 
-/// Grants the guest a function of the host's. The context is given to it with each call.
+/// Grants the guest a function of the host's, instead of one of the same name. The context is given to it with each
+/// call and stays the caller's; the name is copied.
 ///
 /// # Safety
 ///
@@ -276,8 +280,8 @@ pub unsafe extern "C" fn vcpu_builder_function(
     })
 }
 
-/// Starts the guest, and lets it run until it waits for its first call. The builder is used up, and has only to be
-/// freed. The sandbox is to be freed by `vcpu_sandbox_free`.
+/// Starts the guest, and lets it run until it waits for its first call. The builder is used up, also by an error, and
+/// has only to be freed. The sandbox is to be freed by `vcpu_sandbox_free`.
 ///
 /// # Safety
 ///
@@ -287,7 +291,7 @@ pub unsafe extern "C" fn vcpu_builder_build(builder: *mut Builder, built: *mut *
     guard(|| {
         // SAFETY: as the function's contract says.
         let (builder, built) = unsafe { (object(builder)?, object(built)?) };
-        give(built, Sandbox(builder.built()?.build()?));
+        give(built, Sandbox::new(builder.built()?.build()?));
         Ok(())
     })
 }

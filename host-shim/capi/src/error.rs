@@ -1,11 +1,13 @@
 //! Statuses, sentences, and keeping panics inside.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char};
 use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use vcpu_host::Error;
+use std::path::Path;
 use vcpu_host::embed::{CallError, NotInMemory};
+use vcpu_host::{Error, GrantError};
 
 /// How a function has ended.
 #[repr(C)]
@@ -33,7 +35,7 @@ pub enum Status {
     NotInMemory = 9,
     /// There is no such value: the next one is none of this type, or there is none.
     NoValue = 10,
-    /// A null pointer, a text that is not UTF-8, or a number out of its range.
+    /// A null pointer, a text that is not UTF-8, a number out of its range, or an object that is in use.
     Invalid = 11,
     /// A bug of this library.
     Bug = 12,
@@ -59,6 +61,16 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Failure {
+        let status = match &error {
+            GrantError::Path { .. } => Status::System,
+            _ => Status::Invalid,
+        };
+        Failure::new(status, error)
+    }
+}
+
 impl From<NotInMemory> for Failure {
     fn from(error: NotInMemory) -> Failure {
         Failure::new(Status::NotInMemory, error)
@@ -81,11 +93,12 @@ impl From<CallError> for Failure {
     }
 }
 
-/// The sentence of the last function that has failed in this thread; empty if none has. It is there until another
-/// one fails.
+/// The sentence of the last function that has failed in this thread; empty if none has. It is the library's, and is
+/// there until another one fails in this thread, or the thread ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn vcpu_error() -> *const c_char {
-    SENTENCE.with_borrow(|sentence| sentence.as_ptr())
+    // While the thread ends it has none any more.
+    SENTENCE.try_with(|sentence| sentence.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
 /// Carries out a function: an error becomes its status, and so does a panic.
@@ -96,7 +109,9 @@ pub(crate) fn guard(action: impl FnOnce() -> Result<(), Failure>) -> Status {
         Err(Failure(status, sentence)) => {
             let bytes: Vec<u8> = sentence.bytes().filter(|byte| *byte != 0).collect();
             // No zero is left.
-            SENTENCE.set(CString::new(bytes).unwrap_or_default());
+            let sentence = CString::new(bytes).unwrap_or_default();
+            // A thread that ends may have no place for it any more; the status says enough then.
+            let _ = SENTENCE.try_with(|place| place.replace(sentence));
             status
         }
     }
@@ -112,6 +127,16 @@ pub(crate) unsafe fn object<'a, T>(pointer: *mut T) -> Result<&'a mut T, Failure
     unsafe { pointer.as_mut() }.ok_or_else(|| Failure::new(Status::Invalid, "a pointer is null"))
 }
 
+/// As [`object`], of what several may use.
+///
+/// # Safety
+///
+/// The pointer is null, or points to a `T` that nobody changes while the reference lives.
+pub(crate) unsafe fn shared<'a, T: Sync>(pointer: *const T) -> Result<&'a T, Failure> {
+    // SAFETY: as the function's contract says.
+    unsafe { pointer.as_ref() }.ok_or_else(|| Failure::new(Status::Invalid, "a pointer is null"))
+}
+
 /// A text of C's.
 ///
 /// # Safety
@@ -124,6 +149,20 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a str, Failure
     // SAFETY: as the function's contract says.
     let bytes = unsafe { CStr::from_ptr(pointer) };
     bytes.to_str().map_err(|_| Failure::new(Status::Invalid, "a text is not UTF-8"))
+}
+
+/// A path of C's, which need not be UTF-8.
+///
+/// # Safety
+///
+/// As for [`text`].
+pub(crate) unsafe fn path<'a>(pointer: *const c_char) -> Result<&'a Path, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::new(Status::Invalid, "the path is a null pointer"));
+    }
+    // SAFETY: as the function's contract says.
+    let bytes = unsafe { CStr::from_ptr(pointer) }.to_bytes();
+    Ok(Path::new(OsStr::from_bytes(bytes)))
 }
 
 /// Bytes of C's.
@@ -172,6 +211,14 @@ pub(crate) fn give<T>(place: &mut *mut T, object: T) {
 pub(crate) unsafe fn take<T>(pointer: *mut T) -> Option<Box<T>> {
     // SAFETY: as the function's contract says.
     (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer) })
+}
+
+/// Drops what is taken back; what panics meanwhile does not leave this.
+pub(crate) fn free<T>(taken: impl FnOnce() -> Option<Box<T>>) {
+    guard(|| {
+        drop(taken());
+        Ok(())
+    });
 }
 
 #[cfg(test)]

@@ -1,59 +1,180 @@
-//! Calls, buffers, snapshots.
+//! Calls, buffers, and what is known of a sandbox.
 
-use crate::error::{Status, bytes, bytes_mut, give, guard, object, take, text};
+use crate::builder::Backend;
+use crate::error::{Failure, Status, bytes, bytes_mut, free, guard, object, shared, take, text};
 use crate::values::{Slice, Values};
 use std::ffi::c_char;
-use vcpu_host::embed::{self, Buffer};
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use vcpu_host::backend::BackendKind;
+use vcpu_host::embed::{self, Buffer, CallError};
 
-/// A guest whose functions are called.
+/// A guest whose functions are called. It may be used by one thread at a time, any; a second one is refused, and so is
+/// a function of the host's that the guest has called.
 #[derive(Debug)]
-pub struct Sandbox(pub(crate) vcpu_host::Sandbox);
+pub struct Sandbox(Mutex<vcpu_host::Sandbox>);
 
-/// The state of a guest, with which others begin.
-#[derive(Debug)]
-pub struct Snapshot(pub(crate) embed::Snapshot);
+impl Sandbox {
+    pub(crate) fn new(sandbox: vcpu_host::Sandbox) -> Sandbox {
+        Sandbox(Mutex::new(sandbox))
+    }
+
+    /// The sandbox, if nobody uses it.
+    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, vcpu_host::Sandbox>, Failure> {
+        match self.0.try_lock() {
+            Ok(sandbox) => Ok(sandbox),
+            Err(TryLockError::Poisoned(sandbox)) => Ok(sandbox.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(Failure::new(
+                Status::Invalid,
+                "the sandbox is in use, by another thread or by the call that this is a part of; wait for its end",
+            )),
+        }
+    }
+}
+
+/// What was counted of a sandbox since it was built.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Calls of the guest's functions, buffers made and freed included.
+    pub calls: u64,
+    /// Calls without a result.
+    pub failed: u64,
+    /// Calls that have ended the guest; they are among those without a result.
+    pub ended: u64,
+    /// Bytes of requests, to the guest.
+    pub bytes_in: u64,
+    /// Bytes of replies, from the guest.
+    pub bytes_out: u64,
+    /// Calls of the host's functions by the guest.
+    pub host_calls: u64,
+    /// Calls of functions that the guest was not granted; they are among those of the host's functions.
+    pub refused: u64,
+    /// How often it was reset.
+    pub resets: u64,
+}
+
+impl From<embed::Metrics> for Metrics {
+    fn from(other: embed::Metrics) -> Metrics {
+        Metrics {
+            calls: other.calls,
+            failed: other.failed,
+            ended: other.ended,
+            bytes_in: other.bytes_in,
+            bytes_out: other.bytes_out,
+            host_calls: other.host_calls,
+            refused: other.refused,
+            resets: other.resets,
+        }
+    }
+}
 
 /// Ends a guest and frees its sandbox; a null pointer does nothing.
 ///
 /// # Safety
 ///
-/// It comes from `vcpu_builder_build` and is not used any more.
+/// It comes from `vcpu_builder_build` and is not used any more, by any thread or call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_sandbox_free(sandbox: *mut Sandbox) {
     // SAFETY: as the function's contract says.
-    drop(unsafe { take(sandbox) });
+    free(|| unsafe { take(sandbox) });
 }
 
-/// Whether the guest's functions can still be called: no call has ended it.
+/// Whether the guest's functions can be called now: no call has ended it, and the sandbox is not in use. False if the
+/// sandbox is null.
 ///
 /// # Safety
 ///
 /// The sandbox exists.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_sandbox_is_alive(sandbox: *mut Sandbox) -> bool {
+pub unsafe extern "C" fn vcpu_sandbox_is_alive(sandbox: *const Sandbox) -> bool {
     // SAFETY: as the function's contract says.
-    unsafe { object(sandbox) }.is_ok_and(|sandbox| sandbox.0.is_alive())
+    unsafe { shared(sandbox) }.is_ok_and(|sandbox| sandbox.lock().is_ok_and(|sandbox| sandbox.is_alive()))
+}
+
+/// Gives the identifier of the guest's process, a child of this one that is the library's to wait for. A reset
+/// changes it. The dead have none: `VCPU_STATUS_DEAD`.
+///
+/// # Safety
+///
+/// The sandbox exists, and the place for the identifier.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vcpu_sandbox_pid(sandbox: *const Sandbox, pid: *mut i32) -> Status {
+    guard(|| {
+        // SAFETY: as the function's contract says.
+        let (sandbox, pid) = unsafe { (shared(sandbox)?, object(pid)?) };
+        let mut sandbox = sandbox.lock()?;
+        if !sandbox.is_alive() {
+            return Err(CallError::Dead.into());
+        }
+        *pid = sandbox.pid();
+        Ok(())
+    })
+}
+
+/// Gives the backend that runs it, which is not `VCPU_BACKEND_AUTO`.
+///
+/// # Safety
+///
+/// The sandbox exists, and the place for the backend.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vcpu_sandbox_backend(sandbox: *const Sandbox, backend: *mut Backend) -> Status {
+    guard(|| {
+        // SAFETY: as the function's contract says.
+        // The place is that of a number: what it holds before need not be a backend.
+        let (sandbox, backend) = unsafe { (shared(sandbox)?, object(backend.cast::<u32>())?) };
+        *backend = match sandbox.lock()?.backend() {
+            BackendKind::Auto => Backend::Auto,
+            BackendKind::Ptrace => Backend::Ptrace,
+            BackendKind::Seccomp => Backend::Seccomp,
+        } as u32;
+        Ok(())
+    })
+}
+
+/// Gives what was counted of it, alive or not, over all its resets.
+///
+/// # Safety
+///
+/// The sandbox exists, and the place for the counts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vcpu_sandbox_metrics(sandbox: *const Sandbox, metrics: *mut Metrics) -> Status {
+    guard(|| {
+        // SAFETY: as the function's contract says.
+        let (sandbox, metrics) = unsafe { (shared(sandbox)?, object(metrics)?) };
+        *metrics = sandbox.lock()?.metrics().into();
+        Ok(())
+    })
 }
 
 /// Calls a function of the guest's. The argument may be null, for a function that takes `()`; all of its values are
-/// taken, whatever was read of them. The result may be null, if it is of no interest; it must not be the argument.
+/// taken, whatever was read of them. The result may be null, if it is of no interest; it cannot be the
+/// argument, and is left as it was if the call fails. Whoever calls waits for the guest, at most as long as
+/// `vcpu_builder_call_deadline` says.
 ///
 /// # Safety
 ///
 /// The sandbox and the name exist, and argument and result if they are not null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_sandbox_call(
-    sandbox: *mut Sandbox,
+    sandbox: *const Sandbox,
     name: *const c_char,
     argument: *const Values,
     result: *mut Values,
 ) -> Status {
     guard(|| {
         // SAFETY: as the function's contract says.
-        let (sandbox, name) = unsafe { (object(sandbox)?, text(name)?) };
+        let (sandbox, name) = unsafe { (shared(sandbox)?, text(name)?) };
+        if ptr::eq(argument, result) && !result.is_null() {
+            return Err(Failure::new(
+                Status::Invalid,
+                "the result cannot be the argument; give other values",
+            ));
+        }
         // SAFETY: as above.
         let argument = unsafe { argument.as_ref() }.map_or(&[][..], |argument| &argument.bytes);
-        let given = sandbox.0.call_encoded(name, argument)?;
+        let mut sandbox = sandbox.lock()?;
+        let given = sandbox.call_encoded(name, argument)?;
         // SAFETY: as above.
         if let Some(result) = unsafe { result.as_mut() } {
             result.bytes.clear();
@@ -64,21 +185,22 @@ pub unsafe extern "C" fn vcpu_sandbox_call(
     })
 }
 
-/// Makes a buffer of zeros in the guest's memory, of at least one byte.
+/// Makes a buffer of zeros in the guest's memory, of `length` bytes, at least one. It is there until
+/// `vcpu_sandbox_release` frees it, or the guest ends.
 ///
 /// # Safety
 ///
 /// The sandbox exists, and the place for the slice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_sandbox_allocate(
-    sandbox: *mut Sandbox,
+    sandbox: *const Sandbox,
     length: usize,
     buffer: *mut Slice,
 ) -> Status {
     guard(|| {
         // SAFETY: as the function's contract says.
-        let (sandbox, buffer) = unsafe { (object(sandbox)?, object(buffer)?) };
-        *buffer = sandbox.0.allocate(length)?.slice().into();
+        let (sandbox, buffer) = unsafe { (shared(sandbox)?, object(buffer)?) };
+        *buffer = sandbox.lock()?.allocate(length)?.slice().into();
         Ok(())
     })
 }
@@ -89,11 +211,11 @@ pub unsafe extern "C" fn vcpu_sandbox_allocate(
 ///
 /// The sandbox exists.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_sandbox_release(sandbox: *mut Sandbox, buffer: Slice) -> Status {
+pub unsafe extern "C" fn vcpu_sandbox_release(sandbox: *const Sandbox, buffer: Slice) -> Status {
     guard(|| {
         // SAFETY: as the function's contract says.
-        let sandbox = unsafe { object(sandbox) }?;
-        Ok(sandbox.0.free(Buffer::from(embed::Slice::from(buffer)))?)
+        let sandbox = unsafe { shared(sandbox) }?;
+        Ok(sandbox.lock()?.free(Buffer::from(embed::Slice::from(buffer)))?)
     })
 }
 
@@ -104,7 +226,7 @@ pub unsafe extern "C" fn vcpu_sandbox_release(sandbox: *mut Sandbox, buffer: Sli
 /// The sandbox exists, and room for so many bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_sandbox_read(
-    sandbox: *mut Sandbox,
+    sandbox: *const Sandbox,
     from: Slice,
     offset: u64,
     data: *mut u8,
@@ -112,8 +234,8 @@ pub unsafe extern "C" fn vcpu_sandbox_read(
 ) -> Status {
     guard(|| {
         // SAFETY: as the function's contract says.
-        let (sandbox, data) = unsafe { (object(sandbox)?, bytes_mut(data, length)?) };
-        Ok(sandbox.0.read(from.into(), offset, data)?)
+        let (sandbox, data) = unsafe { (shared(sandbox)?, bytes_mut(data, length)?) };
+        Ok(sandbox.lock()?.read(from.into(), offset, data)?)
     })
 }
 
@@ -124,7 +246,7 @@ pub unsafe extern "C" fn vcpu_sandbox_read(
 /// The sandbox exists, and so many bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_sandbox_write(
-    sandbox: *mut Sandbox,
+    sandbox: *const Sandbox,
     to: Slice,
     offset: u64,
     data: *const u8,
@@ -132,61 +254,7 @@ pub unsafe extern "C" fn vcpu_sandbox_write(
 ) -> Status {
     guard(|| {
         // SAFETY: as the function's contract says.
-        let (sandbox, data) = unsafe { (object(sandbox)?, bytes(data, length)?) };
-        Ok(sandbox.0.write(to.into(), offset, data)?)
+        let (sandbox, data) = unsafe { (shared(sandbox)?, bytes(data, length)?) };
+        Ok(sandbox.lock()?.write(to.into(), offset, data)?)
     })
-}
-
-/// Keeps the state of the guest. To be freed by `vcpu_snapshot_free`.
-///
-/// # Safety
-///
-/// The sandbox exists, and the place for the snapshot.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_sandbox_snapshot(sandbox: *mut Sandbox, taken: *mut *mut Snapshot) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let (sandbox, taken) = unsafe { (object(sandbox)?, object(taken)?) };
-        give(taken, Snapshot(sandbox.0.snapshot()?));
-        Ok(())
-    })
-}
-
-/// Puts a new guest, which begins with the snapshot's state, in place of this one, alive or not.
-///
-/// # Safety
-///
-/// The sandbox and the snapshot exist.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_sandbox_reset(sandbox: *mut Sandbox, snapshot: *mut Snapshot) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let (sandbox, snapshot) = unsafe { (object(sandbox)?, object(snapshot)?) };
-        Ok(sandbox.0.reset(&snapshot.0)?)
-    })
-}
-
-/// Keeps so many guests ready to be used.
-///
-/// # Safety
-///
-/// The snapshot exists.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_snapshot_keep_ready(snapshot: *mut Snapshot, count: usize) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let snapshot = unsafe { object(snapshot) }?;
-        Ok(snapshot.0.keep_ready(count)?)
-    })
-}
-
-/// Frees a snapshot; a null pointer does nothing.
-///
-/// # Safety
-///
-/// It comes from `vcpu_sandbox_snapshot` and is not used any more.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn vcpu_snapshot_free(snapshot: *mut Snapshot) {
-    // SAFETY: as the function's contract says.
-    drop(unsafe { take(snapshot) });
 }

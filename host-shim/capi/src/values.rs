@@ -14,10 +14,10 @@
 //! | any other `Vec` | the number of elements, unsigned, and the elements |
 //! | `()` | nothing |
 
-use crate::error::{Failure, Status, bytes, guard, object, take};
+use crate::error::{Failure, Status, bytes, free, guard, object, take};
 use vcpu_host::embed;
 
-/// Values, and how many bytes of them were read.
+/// Values, and how many bytes of them were read. They may be used by one thread at a time.
 #[derive(Debug, Default)]
 pub struct Values {
     pub(crate) bytes: Vec<u8>,
@@ -111,7 +111,7 @@ pub extern "C" fn vcpu_values_new() -> *mut Values {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vcpu_values_free(values: *mut Values) {
     // SAFETY: as the function's contract says.
-    drop(unsafe { take(values) });
+    free(|| unsafe { take(values) });
 }
 
 /// Forgets all values.

@@ -7,7 +7,8 @@ fn the_header_is_made_of_the_sources() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(here.join("cbindgen.toml")).unwrap();
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in ["error.rs", "values.rs", "builder.rs", "sandbox.rs"] {
+    for file in ["error.rs", "values.rs", "image.rs", "builder.rs", "grants.rs", "sandbox.rs", "snapshot.rs"]
+    {
         builder = builder.with_src(here.join("src").join(file));
     }
     let mut made = Vec::new();
