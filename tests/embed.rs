@@ -703,6 +703,7 @@ fn lengths_without_end_cost_nothing(backend: BackendKind) {
         assert_bad_reply(sandbox.call::<_, String>("", &()));
         assert_bad_reply(sandbox.call::<_, Vec<[u64; 8]>>("", &()));
         assert_bad_reply(sandbox.call::<_, BTreeMap<String, Vec<u8>>>("", &()));
+        assert_bad_reply(sandbox.call::<_, Vec<()>>("", &()));
     }
 }
 

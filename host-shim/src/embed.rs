@@ -33,8 +33,9 @@
 //! **What moves.** Arguments and results are values that `serde` knows, encoded by `postcard` 1.x. A result is
 //! copied out of the guest's memory once, is never longer than [the limit](SandboxBuilder::reply_limit), and is
 //! decoded from the copy; only what is a whole value of the type that was asked for is given. That it *means*
-//! something is the caller's to check, as with anything that a stranger says. A type that contains itself is as deep
-//! as the guest likes, and a list of things that take no bytes, like `()`, as long: do not ask for these.
+//! something is the caller's to check, as with anything that a stranger says. What is nested more than 128 levels
+//! deep is refused (a structure, an enumeration, an option, or a list in another is a level), and so is a list that
+//! has more elements than the result has bytes, and a few.
 //!
 //! **Much data** lies in memory that both see and nobody copies: [`Sandbox::allocate`] makes a [`Buffer`], whose
 //! [`Slice`] can be a part of any argument.
@@ -45,6 +46,7 @@
 //! | module | its subject |
 //! |---|---|
 //! | `asynchronous` | sandboxes for programs that use `tokio` (feature `tokio`) |
+//! | `bounded` | decoding with bounds |
 //! | `builder` | what a sandbox is given |
 //! | `error` | why a call has no result |
 //! | `functions` | functions of the host |
@@ -57,11 +59,12 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+pub(crate) mod bounded;
 mod builder;
 mod error;
 mod functions;
 mod memory;
-mod message;
+pub(crate) mod message;
 mod metrics;
 mod place;
 mod pool;

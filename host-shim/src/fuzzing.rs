@@ -1,8 +1,12 @@
-//! What the fuzz targets drive: a device whose driver, with its rings and requests, is arbitrary bytes.
+//! What the fuzz targets drive: a device whose driver, with its rings and requests, is arbitrary bytes. Also
+//! [messages](message) and [images](image) that are.
 //!
-//! The bytes are a program: steps of one byte each, and what each needs behind it. They write registers and
+//! The bytes of a driver are a program: steps of one byte each, and what each needs behind it. They write registers and
 //! memory, put chains of buffers into queues, and ring doorbells. After the last, the device is reset and must
 //! serve an orderly driver.
+
+pub mod image;
+pub mod message;
 
 use crate::device::Devices;
 use crate::events::Events;

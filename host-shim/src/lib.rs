@@ -35,7 +35,7 @@ pub mod embed;
 mod error;
 mod events;
 mod filter;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod grant;

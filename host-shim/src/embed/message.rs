@@ -1,6 +1,6 @@
 //! Requests and replies as bytes, in both directions. What comes from a guest is a copy here, and may be anything.
 
-use super::CallError;
+use super::{CallError, bounded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vcpu_abi::exchange::ReplyStatus;
@@ -50,7 +50,7 @@ pub(crate) fn result_of<'a>(
 
 /// Makes a value of an encoded result.
 pub(crate) fn decode_result<R: DeserializeOwned>(result: &[u8]) -> Result<R, CallError> {
-    match postcard::take_from_bytes(result) {
+    match bounded::decode(result) {
         Ok((value, [])) => Ok(value),
         Ok((_, more)) => Err(CallError::BadReply(format!(
             "it is longer than the type that was asked for, by {} bytes",
@@ -72,7 +72,7 @@ pub(crate) fn split_request(request: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Makes a value of the argument of a guest's request.
 pub(crate) fn decode_argument<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, Refusal> {
-    match postcard::take_from_bytes(bytes) {
+    match bounded::decode(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, more)) => Err(Refusal::BadArgument(format!(
             "the argument is longer than the type that the function takes, by {} bytes",
