@@ -1,11 +1,12 @@
 //! Snapshots: what a guest is after its start is what every guest is that begins there, and nothing more.
 
+use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 use vcpu_host::embed::{CallError, Snapshot};
 use vcpu_host::{Grant, Image, Resource, Sandbox, Streams};
-use vcpu_tests::{BackendKind, on_every_backend};
+use vcpu_tests::{BackendKind, again, on_every_backend};
 
 /// More time than any call needs that ends by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +50,7 @@ on_every_backend!(
     devices_go_on_and_random_numbers_differ,
     a_guest_with_open_files_has_no_snapshot,
     grants_are_those_of_the_snapshot,
+    memory_of_a_guest_that_had_less_is_made_whole,
 );
 
 fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
@@ -307,5 +309,25 @@ fn grants_are_those_of_the_snapshot(backend: BackendKind) {
         let builder = granted.fold(snapshot.builder(), vcpu_host::embed::SandboxBuilder::grant);
         let error = builder.build().unwrap_err().to_string();
         assert!(error.contains("grants are not those"), "{error}");
+    }
+}
+
+/// A guest gets the memory of one that never had what the snapshot has.
+fn memory_of_a_guest_that_had_less_is_made_whole(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-snapshot")).expect("the image is one");
+    let start = || Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE).build().unwrap();
+    let mut all: Vec<_> = (0..4).map(|_| start()).collect();
+    let mut other = start();
+    let buffer = other.allocate(1 << 20).unwrap();
+    let bytes = vec![0xaa; 1 << 20];
+    other.write(buffer.slice(), 0, &bytes).unwrap();
+    let snapshot = other.snapshot().unwrap();
+    snapshot.keep_ready(all.len()).unwrap();
+    for round in 0..3 {
+        snapshot.wait_until_ready().unwrap();
+        all.iter_mut().for_each(|sandbox| sandbox.reset(&snapshot).unwrap());
+        for sandbox in &mut all {
+            assert!(sandbox.to_vec(buffer.slice()).unwrap() == bytes, "round {round}");
+        }
     }
 }

@@ -95,17 +95,17 @@ impl Ram {
     /// anybody.
     pub(crate) fn repair(&self, memory: &GuestMemory) -> io::Result<()> {
         let (file, _) = memory.files();
+        // Which may have pages here that the guest never had.
+        for range in &self.ranges {
+            self.repair_pages(memory, range.clone(), file)?;
+        }
         let mut known = self.ranges.iter().peekable();
         for now in data(file)? {
             let mut at = now.start;
             while at < now.end {
                 while known.next_if(|range| range.end <= at).is_some() {}
                 match known.peek() {
-                    Some(range) if range.start <= at => {
-                        let end = range.end.min(now.end);
-                        self.repair_pages(memory, at..end, file)?;
-                        at = end;
-                    }
+                    Some(range) if range.start <= at => at = range.end.min(now.end),
                     other => {
                         let end = other.map_or(now.end, |range| range.start.min(now.end));
                         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
