@@ -1,10 +1,14 @@
 //! Sandboxes whose functions a host program calls: what goes back and forth, and what a guest can do about it.
 
 use guest_embed::{End, Everything, Kind};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{Read, pipe};
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +16,7 @@ use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use vcpu_host::embed::{AsyncSandbox, Buffer, CallError, SandboxBuilder, Slice};
-use vcpu_host::{Error, Image, Outcome, Sandbox, Streams};
+use vcpu_host::{Error, Grant, Image, Outcome, Resource as Granted, Sandbox, Streams};
 use vcpu_tests::{BackendKind, Guest, again, on_every_backend};
 
 /// More time than any call needs that ends by itself.
@@ -72,6 +76,7 @@ on_every_backend!(
     lengths_without_end_cost_nothing,
     host_calls_with_wrong_ranges_are_refused,
     replies_may_change_while_they_are_read,
+    what_an_image_wants_does_not_choose_the_backend,
 );
 
 fn an_everything(depth: u32) -> Everything {
@@ -720,4 +725,24 @@ fn replies_may_change_while_they_are_read(backend: BackendKind) {
             assert!(text.len() == 62 && text.is_ascii(), "{text:?}");
         }
     }
+}
+
+fn what_an_image_wants_does_not_choose_the_backend(backend: BackendKind) {
+    if !again::is_other() {
+        return again::run(&again::test("what_an_image_wants_does_not_choose_the_backend", backend));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = tempfile::tempfile().unwrap();
+    let resources = [
+        ("disk", Granted::Block { file: disk, writable: true }),
+        ("media", Granted::Directory { path: folder.path().to_owned(), writable: false }),
+        ("entropy", Granted::Entropy),
+    ];
+    let wants =
+        resources.into_iter().fold(builder("guest-wants", BackendKind::Auto), |builder, (name, resource)| {
+            builder.grant(Grant { name: name.to_owned(), resource })
+        });
+    assert!(matches!(wants.build(), Err(Error::EndedEarly(_))));
+    let mut sandbox = sandbox(BackendKind::Auto);
+    assert_eq!(sandbox.backend(), BackendKind::Seccomp);
 }

@@ -161,11 +161,12 @@ impl Machine {
     /// If the image needs more memory than it is given, or wants what is not granted, if a grant cannot be
     /// served, or the system refuses something.
     pub fn start(image: &Image, config: Config) -> Result<Machine, Error> {
+        grant::check(image.wants(), &config.grants, &config.functions)?;
         Self::begin(image, config, Born::Here, Begin::Image)
     }
 
     /// Starts a guest whose process belongs to a thread as `born` says, at the image's beginning or in the
-    /// [state](Saved::config) of another one.
+    /// [state](Saved::config) of another one. Whether it is granted what it wants was looked at.
     ///
     /// # Errors
     ///
@@ -179,10 +180,6 @@ impl Machine {
         let state = begin.state();
         crate::clock::prepare();
         let size = image.memory(config.memory)?;
-        // One that goes on is given them later.
-        if state.is_none() {
-            grant::check(image.wants(), &config.grants, &config.functions)?;
-        }
         let setup = |what| move |error| Error::system(what, error);
         let memory = match begin {
             Begin::Image => GuestMemory::new(image, size, None),

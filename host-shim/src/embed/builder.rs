@@ -223,6 +223,7 @@ impl SandboxBuilder {
         let SandboxBuilder { image, config, start_deadline, limits, functions, snapshot } = self;
         let names = functions.keys().cloned().collect();
         let config = Config { functions: names, ..config };
+        grant::check(image.wants(), &config.grants, &config.functions)?;
         let counters = Arc::new(Counters::default());
         let functions = Registered { functions, counters: counters.clone() };
         let place = match snapshot {
@@ -235,7 +236,6 @@ impl SandboxBuilder {
                     output: config.output_limit,
                     calls_per_second: config.calls_per_second,
                 };
-                grant::check(image.wants(), &config.grants, &config.functions)?;
                 let devices = device::models(config.grants)?;
                 let given = Given { streams, devices, functions, limits };
                 let mut place = snapshot.pool().take()?;
