@@ -51,6 +51,7 @@ on_every_backend!(
     a_guest_with_open_files_has_no_snapshot,
     grants_are_those_of_the_snapshot,
     memory_of_a_guest_that_had_less_is_made_whole,
+    guests_that_cannot_be_made_are_an_error_each_time,
 );
 
 fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
@@ -330,4 +331,24 @@ fn memory_of_a_guest_that_had_less_is_made_whole(backend: BackendKind) {
             assert!(sandbox.to_vec(buffer.slice()).unwrap() == bytes, "round {round}");
         }
     }
+}
+
+fn guests_that_cannot_be_made_are_an_error_each_time(backend: BackendKind) {
+    if !again::is_other() {
+        return again::run(&again::test("guests_that_cannot_be_made_are_an_error_each_time", backend));
+    }
+    let (mut sandbox, snapshot) = start(backend);
+    let before = getrlimit(Limit::Nofile);
+    // Nobody gets a descriptor any more.
+    setrlimit(Limit::Nofile, Rlimit { current: Some(1), ..before }).unwrap();
+    snapshot.keep_ready(1).unwrap();
+    for _ in 0..3 {
+        assert!(snapshot.wait_until_ready().is_err());
+    }
+    setrlimit(Limit::Nofile, before).unwrap();
+    // What failed before is said once more at most.
+    let ready = (0..3).any(|_| snapshot.wait_until_ready().is_ok());
+    assert!(ready);
+    sandbox.reset(&snapshot).unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
 }

@@ -85,6 +85,8 @@ impl Pool {
         let mut shelf = self.shared.shelf();
         while shelf.ready.len() < shelf.wanted {
             if let Some(error) = shelf.failed.take() {
+                // It is tried again, for whoever asks again.
+                self.shared.changed.notify_all();
                 return Err(error);
             }
             shelf = self.shared.changed.wait(shelf).unwrap_or_else(PoisonError::into_inner);
