@@ -51,7 +51,9 @@ on_every_backend!(
     a_guest_with_open_files_has_no_snapshot,
     grants_are_those_of_the_snapshot,
     memory_of_a_guest_that_had_less_is_made_whole,
+    a_reset_that_is_refused_changes_nothing,
     guests_that_cannot_be_made_are_an_error_each_time,
+    who_waits_for_input_goes_on_waiting,
 );
 
 fn the_guest_goes_on_after_its_snapshot(backend: BackendKind) {
@@ -333,6 +335,21 @@ fn memory_of_a_guest_that_had_less_is_made_whole(backend: BackendKind) {
     }
 }
 
+fn a_reset_that_is_refused_changes_nothing(backend: BackendKind) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = with_devices(backend, &folder);
+    let snapshot = sandbox.snapshot().unwrap();
+    let (_, without_devices) = start(backend);
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+    let error = sandbox.reset(&without_devices).unwrap_err().to_string();
+    assert!(error.contains("grants are not those"), "{error}");
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 101);
+    assert_eq!(call::<String>(&mut sandbox, "read_file"), "x".repeat(512));
+    sandbox.reset(&snapshot).unwrap();
+    assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+    assert_eq!(call::<String>(&mut sandbox, "read_file"), "x".repeat(512));
+}
+
 fn guests_that_cannot_be_made_are_an_error_each_time(backend: BackendKind) {
     if !again::is_other() {
         return again::run(&again::test("guests_that_cannot_be_made_are_an_error_each_time", backend));
@@ -351,4 +368,22 @@ fn guests_that_cannot_be_made_are_an_error_each_time(backend: BackendKind) {
     assert!(ready);
     sandbox.reset(&snapshot).unwrap();
     assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
+}
+
+fn who_waits_for_input_goes_on_waiting(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-snapshot")).expect("the image is one");
+    let (input, mut feed) = std::io::pipe().unwrap();
+    let streams = Streams { input: input.into(), ..Streams::null().unwrap() };
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(PATIENCE);
+    let mut sandbox = builder.streams(streams).build().unwrap();
+    call::<()>(&mut sandbox, "begin_to_read");
+    let snapshot = sandbox.snapshot().unwrap();
+    sandbox.reset(&snapshot).unwrap();
+    feed.write_all(b"first\n").unwrap();
+    assert_eq!(call::<Option<String>>(&mut sandbox, "what_was_read").as_deref(), Some("first\n"));
+    let (input, mut feed) = std::io::pipe().unwrap();
+    let streams = Streams { input: input.into(), ..Streams::null().unwrap() };
+    let mut another = snapshot.builder().call_deadline(PATIENCE).streams(streams).build().unwrap();
+    feed.write_all(b"second\n").unwrap();
+    assert_eq!(call::<Option<String>>(&mut another, "what_was_read").as_deref(), Some("second\n"));
 }

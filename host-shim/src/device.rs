@@ -129,12 +129,26 @@ pub(crate) fn models(grants: Vec<Grant>) -> Result<Models, Error> {
     Ok(Models(grants.into_iter().map(model).collect::<Result<_, _>>()?))
 }
 
+/// Devices that serve nothing meanwhile.
+pub(crate) struct Held<'d>(Vec<MutexGuard<'d, Transport>>);
+
+impl Held<'_> {
+    /// What drivers have set up. The error is the name of a device that still holds something for its guest,
+    /// such as open files.
+    pub(crate) fn states(&self) -> Result<Vec<State>, String> {
+        let state = |transport: &MutexGuard<'_, Transport>| {
+            transport.state().ok_or_else(|| transport.name().to_owned())
+        };
+        self.0.iter().map(state).collect()
+    }
+}
+
 fn cannot_see(error: std::io::Error) -> Error {
     Error::system("let devices see the guest's memory", error)
 }
 
-/// The devices of a sandbox.
-#[derive(Debug, Default)]
+/// The devices of a sandbox. Clones are the same devices.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Devices(Vec<Arc<Device>>);
 
 impl Devices {
@@ -169,14 +183,10 @@ impl Devices {
         Devices(models.0.into_iter().enumerate().map(device).collect())
     }
 
-    /// What drivers have set up. The error is the name of a device that still holds something for its guest,
-    /// such as open files.
-    pub(crate) fn states(&self) -> Result<Vec<State>, String> {
-        let state = |device: &Arc<Device>| {
-            let transport = device.lock();
-            transport.state().ok_or_else(|| transport.name().to_owned())
-        };
-        self.0.iter().map(state).collect()
+    /// Keeps all devices from serving anything until what this gives is dropped, so that they and the guest's
+    /// memory can be looked at together.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(self.0.iter().map(|device| device.lock()).collect())
     }
 
     /// Devices of a guest whose drivers have set up others like them, in the same order. Gives what they wait
@@ -194,16 +204,17 @@ impl Devices {
         if models.0.is_empty() && states.is_empty() {
             return Ok((Devices::default(), Vec::new()));
         }
-        let view = memory.view().map_err(cannot_see)?;
+        Self::resume_with(models, states, memory.view().map_err(cannot_see)?, events)
+    }
+
+    fn resume_with(
+        models: Models,
+        states: &[State],
+        view: &View,
+        events: &Arc<Events>,
+    ) -> Result<(Devices, Vec<Waits>), Error> {
         let devices = Self::of(models, view, events);
-        let fits = |(device, state): (&Arc<Device>, &State)| device.lock().fits(state);
-        if devices.0.len() != states.len() || !devices.0.iter().zip(states).all(fits) {
-            return Err(Error::Start(
-                "its grants are not those of the guest of which the snapshot was taken; grant the same, by the \
-                 same names and in the same order"
-                    .to_owned(),
-            ));
-        }
+        devices.check(states)?;
         let mut waits = Vec::new();
         for (device, state) in devices.0.iter().zip(states) {
             let queues = {
@@ -218,6 +229,23 @@ impl Devices {
             waits.extend((0..queues).filter_map(serve));
         }
         Ok((devices, waits))
+    }
+
+    /// Checks that these are the devices that drivers know who have set up others so.
+    ///
+    /// # Errors
+    ///
+    /// If they are not.
+    pub(crate) fn check(&self, states: &[State]) -> Result<(), Error> {
+        let fits = |(device, state): (&Arc<Device>, &State)| device.lock().fits(state);
+        if self.0.len() == states.len() && self.0.iter().zip(states).all(fits) {
+            return Ok(());
+        }
+        Err(Error::Start(
+            "its grants are not those of the guest of which the snapshot was taken; grant the same, by the \
+             same names and in the same order"
+                .to_owned(),
+        ))
     }
 
     /// Ends the devices, and gives what they were made of.

@@ -9,7 +9,7 @@
 use crate::backend::seccomp::slot::HALF;
 use crate::backend::seccomp::timer::{Alarm, OwnTimer};
 use crate::clock::Clock;
-use crate::console::Readiness;
+use crate::console::{Readiness, Stream};
 use crate::device::Device;
 use crate::events::Events;
 use crate::machine::limits::CpuTime;
@@ -183,10 +183,13 @@ impl Shared {
 
     /// A stream is ready. It is not watched any more, unless it turns out to be needed still.
     fn act(&self, watched: &Watched) {
-        self.wishes().streams.retain(|other| !other.stream.is_same(&watched.stream));
+        let mut wishes = self.wishes();
+        wishes.streams.retain(|other| !other.stream.is_same(&watched.stream));
         match &watched.action {
+            // Locked, so that a stream is awaited or its line was raised, whenever somebody looks.
             Action::Raise(line) => self.events.raise(*line),
             Action::Serve(device, queue) => {
+                drop(wishes);
                 if let Some(stream) = device.serve(*queue) {
                     self.wishes().watch(Watched { stream, action: watched.action.clone() });
                 }
@@ -301,6 +304,15 @@ impl Timers {
         self.shared.wishes().watch(Watched { stream, action });
         self.shared.ring();
         self.ensure_thread()
+    }
+
+    /// Which of these streams are watched.
+    pub(crate) fn awaited(&self, streams: &[Stream; 3]) -> [bool; 3] {
+        let wishes = self.shared.wishes();
+        let is_watched = |stream: &Stream| {
+            wishes.streams.iter().any(|watched| watched.stream.is_same(&stream.readiness()))
+        };
+        streams.each_ref().map(is_watched)
     }
 
     /// Ends the guest once it has used this time of the processor; `None` is a process that is no more.

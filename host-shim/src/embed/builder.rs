@@ -239,7 +239,7 @@ impl SandboxBuilder {
                 let devices = device::models(config.grants)?;
                 let given = Given { streams, devices, functions, limits };
                 let mut place = snapshot.pool().take()?;
-                place.with(|machine| machine.take_over(given, snapshot.pool().saved().devices()))?;
+                place.with(|machine| machine.take_over(given, snapshot.pool().saved()))?;
                 place
             }
         };

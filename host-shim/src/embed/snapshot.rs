@@ -100,12 +100,14 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// If the system refuses something; then the sandbox is as it was, or [dead](CallError::Dead).
+    /// If its grants are not those of the guest of which the snapshot was taken; then the sandbox is as it was. If
+    /// the system refuses something; then the sandbox is as it was, or [dead](CallError::Dead).
     pub fn reset(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.place.with(|machine| machine.check_given(snapshot.pool().saved()))?;
         let mut place = snapshot.pool().take()?;
         let given = self.place.with(|machine| machine.give_up());
         self.lives = false;
-        place.with(|machine| machine.take_over(given, snapshot.pool().saved().devices()))?;
+        place.with(|machine| machine.take_over(given, snapshot.pool().saved()))?;
         let used = std::mem::replace(&mut self.place, place);
         self.image = snapshot.image().clone();
         self.lives = true;

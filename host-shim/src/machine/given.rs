@@ -3,11 +3,13 @@
 use super::Machine;
 use super::exchange::Functions;
 use super::limits::Most;
+use super::snapshot::Saved;
 use crate::Error;
 use crate::console::Stream;
 use crate::console::Streams;
-use crate::device::{Devices, Models, State, Waits};
+use crate::device::{Devices, Models, Waits};
 use crate::timers::Action;
+use vcpu_abi::page::CONSOLE_LINE;
 
 /// Streams, devices, functions and limits.
 pub(crate) struct Given {
@@ -28,16 +30,30 @@ impl Machine {
         }
     }
 
-    /// Gives the guest this; it has not run since it was made of a state, in which its devices were as `states`
-    /// say.
+    /// Checks that a guest in this state can take over what this one was given.
+    ///
+    /// # Errors
+    ///
+    /// If its devices are not those of that state.
+    pub(crate) fn check_given(&self, state: &Saved) -> Result<(), Error> {
+        self.devices.check(state.devices())
+    }
+
+    /// Gives the guest this; it has not run since it was made of this state.
     ///
     /// # Errors
     ///
     /// If the devices are not those of that state.
-    pub(crate) fn take_over(&mut self, given: Given, states: &[State]) -> Result<(), Error> {
+    pub(crate) fn take_over(&mut self, given: Given, state: &Saved) -> Result<(), Error> {
         let Given { streams, devices, functions, limits } = given;
         self.streams = streams;
-        let (devices, waits) = Devices::resume(devices, states, &self.memory, &self.events)?;
+        for (stream, awaited) in self.streams.iter().zip(state.awaited()) {
+            if awaited {
+                let watched = self.timers.watch(stream.readiness(), Action::Raise(CONSOLE_LINE));
+                watched.map_err(|error| Error::system("watch a stream", error))?;
+            }
+        }
+        let (devices, waits) = Devices::resume(devices, state.devices(), &self.memory, &self.events)?;
         self.devices = devices;
         for Waits { stream, device, queue } in waits {
             let watched = self.timers.watch(stream, Action::Serve(device, queue));

@@ -34,6 +34,8 @@ pub(crate) struct Saved {
     /// Arguments, environment and names of devices.
     strings: Strings,
     devices: Vec<State>,
+    /// Which standard streams the guest waits for.
+    awaited: [bool; 3],
     moment: Moment,
     waiting: Waiting,
     ram: Ram,
@@ -183,17 +185,23 @@ impl Saved {
     /// If the guest does not wait for a request.
     pub(crate) fn of(machine: &mut Machine) -> Result<Saved, Error> {
         let waiting = machine.exchange.waiting.expect("the guest waits");
-        let devices = machine.devices.states().map_err(Error::DeviceInUse)?;
+        // A device that served something between two looks would be in no state that there ever was.
+        let devices = machine.devices.clone();
+        let held = devices.hold();
+        let states = held.states().map_err(Error::DeviceInUse)?;
         // From here on its answer is a register of a stopped guest, here and in those that are made of it.
         if !std::mem::replace(&mut machine.answered, true) {
             machine.backend.answer(0)?;
         }
+        // Looked at first: what comes now is in the moment.
+        let awaited = machine.timers.awaited(&machine.streams);
         let moment = Moment::of(machine)?;
         let ram =
             Ram::of(&machine.memory).map_err(|error| Error::system("copy the guest's memory", error))?;
         let clock = if machine.timers.clock().is_virtual() { ClockMode::Virtual } else { ClockMode::Real };
         let (image, strings) = (machine.image.clone(), machine.strings.clone());
-        Ok(Saved { image, backend: machine.kind, clock, strings, devices, moment, waiting, ram })
+        let (backend, devices) = (machine.kind, states);
+        Ok(Saved { image, backend, clock, strings, devices, awaited, moment, waiting, ram })
     }
 
     /// The guest's image.
@@ -210,6 +218,11 @@ impl Saved {
     /// What its drivers had set up.
     pub(crate) fn devices(&self) -> &[State] {
         &self.devices
+    }
+
+    /// Which standard streams it waited for.
+    pub(crate) fn awaited(&self) -> [bool; 3] {
+        self.awaited
     }
 
     /// What RAM was.

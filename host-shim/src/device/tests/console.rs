@@ -148,3 +148,17 @@ fn a_reset_while_it_waits_is_obeyed() {
     assert_eq!(machine.bytes(BUFFERS, 5), [0; 5]);
     assert_eq!(machine.bytes(BUFFERS + 0x1000, 5), b"later");
 }
+
+#[test]
+fn nothing_happens_while_states_are_looked_at() {
+    let (machine, mut feed, _take) = console();
+    let mut timers = timers(&machine);
+    machine.put(INPUT, &[(BUFFERS, 100, WRITE)]);
+    watch(&mut timers, machine.notify(INPUT).expect("there is nothing yet"));
+    let still = machine.devices.hold();
+    feed.write_all(b"later").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(machine.used(INPUT).0, 0);
+    drop(still);
+    wait_until(|| machine.used(INPUT) == (1, Some((0, 5))));
+}

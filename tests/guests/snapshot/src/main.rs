@@ -10,7 +10,9 @@ use libvcpu::abi::call::Access;
 use libvcpu::block::Device;
 use libvcpu::embed::{export, serve};
 use libvcpu::fs::File;
+use libvcpu::io::Read;
 use libvcpu::prelude::*;
+use libvcpu::sync::Mutex;
 use libvcpu::{call, clock, event, fs, io, rand, thread};
 
 entry!(main, memory: 16 << 20);
@@ -23,6 +25,9 @@ static PAGE: Page = Page([const { AtomicU64::new(7) }; 512]);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static READY: AtomicBool = AtomicBool::new(false);
+
+/// What a thread has read of the standard input.
+static READ: Mutex<Option<String>> = Mutex::new(None);
 
 /// A line whose timer is set before the first call.
 const LINE: u32 = 5;
@@ -58,6 +63,8 @@ fn main() {
         export!(try read_disk),
         export!(try keep_open),
         export!(try use_devices),
+        export!(begin_to_read),
+        export!(what_was_read),
     ]);
 }
 
@@ -159,4 +166,27 @@ fn use_devices(_: ()) -> io::Result<()> {
     random(())?;
     read_file(())?;
     read_disk(()).map(drop)
+}
+
+/// Lets a thread wait for the standard input.
+fn begin_to_read(_: ()) {
+    thread::spawn(|| {
+        let mut bytes = [0; 64];
+        let count = io::stdin().read(&mut bytes).expect("it can be read");
+        let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        *READ.lock().expect("nobody panics") = Some(text);
+    });
+    // By then it waits.
+    thread::sleep(Duration::from_millis(20));
+}
+
+/// What that thread has read, once it has, if it does soon.
+fn what_was_read(_: ()) -> Option<String> {
+    for _ in 0..1000 {
+        if let Some(line) = READ.lock().expect("nobody panics").take() {
+            return Some(line);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    None
 }
