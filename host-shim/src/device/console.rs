@@ -132,5 +132,7 @@ impl Model for Console {
     fn reset(&mut self) {
         self.told = false;
         self.written = 0;
+        // What is closed is found again, and told again.
+        self.config[CONSOLE_CLOSED as usize] = 0;
     }
 }

@@ -6,7 +6,7 @@ mod entropy;
 mod filesystem;
 mod hostile;
 
-use super::{Devices, Waits};
+use super::{Devices, State, Waits};
 use crate::events::Events;
 use crate::grant::{Grant, Resource};
 use crate::memory::View;

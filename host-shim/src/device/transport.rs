@@ -74,9 +74,7 @@ impl Transport {
 
     /// Puts the device into a state in which another one of its kind was.
     pub(super) fn set_state(&mut self, state: &State) {
-        if !self.model.is_idle() {
-            self.model.reset();
-        }
+        self.model.reset();
         self.status = state.status;
         self.driver_features = state.driver_features;
         self.selected = state.selected;

@@ -149,6 +149,61 @@ fn a_reset_while_it_waits_is_obeyed() {
     assert_eq!(machine.bytes(BUFFERS + 0x1000, 5), b"later");
 }
 
+/// Another guest goes on from these states, with the devices of one that is dead and with rings that are empty.
+fn reset(machine: Machine, states: &[State]) -> Machine {
+    let Machine { devices, view, events, pages } = machine;
+    let models = devices.into_models();
+    view.regions().write_slice(&[0; 0x2000], GuestAddress(RAM_BASE)).unwrap();
+    let (devices, _) = Devices::resume_with(models, states, &view, &events).unwrap();
+    Machine { devices, view, events, pages }
+}
+
+#[test]
+fn what_one_guest_has_half_written_is_no_part_of_what_the_next_writes() {
+    let (machine, _feed, mut take) = console();
+    let states = machine.devices.hold().states().unwrap();
+    let length = 1 << 20;
+    machine.fill(BUFFERS, &vec![b'a'; length]);
+    machine.put(OUTPUT, &[(BUFFERS, length as u32, 0)]);
+    machine.notify(OUTPUT).expect("a pipe does not take so much at once");
+    let machine = reset(machine, &states);
+    let mut before = vec![0; length];
+    let count = take.read(&mut before).unwrap();
+    assert!(before[..count].iter().all(|byte| *byte == b'a'));
+    machine.fill(BUFFERS, b"begin");
+    machine.put(OUTPUT, &[(BUFFERS, 5, 0)]);
+    assert!(machine.notify(OUTPUT).is_none());
+    drop(machine);
+    let mut rest = Vec::new();
+    take.read_to_end(&mut rest).unwrap();
+    assert!(
+        rest.ends_with(b"begin"),
+        "only {:?} came",
+        String::from_utf8_lossy(&rest[rest.len().saturating_sub(5)..])
+    );
+}
+
+#[test]
+fn the_next_guest_is_told_of_an_end_that_another_was_told_of() {
+    let (machine, feed, take) = console();
+    let states = machine.devices.hold().states().unwrap();
+    drop(feed);
+    drop(take);
+    machine.put(INPUT, &[(BUFFERS, 100, WRITE)]);
+    machine.put(OUTPUT, &[(BUFFERS, 5, 0)]);
+    machine.notify(INPUT);
+    machine.notify(OUTPUT);
+    assert_eq!(machine.config(CONSOLE_CLOSED), CONSOLE_INPUT_ENDED | CONSOLE_OUTPUT_CLOSED);
+    assert!(machine.raised());
+    let machine = reset(machine, &states);
+    machine.needs_no_interrupts(INPUT);
+    machine.put(INPUT, &[(BUFFERS, 100, WRITE)]);
+    assert!(machine.notify(INPUT).is_none());
+    assert_eq!(machine.used(INPUT), (1, Some((0, 0))));
+    assert_eq!(machine.config(CONSOLE_CLOSED), CONSOLE_INPUT_ENDED);
+    assert!(machine.raised(), "the configuration has changed");
+}
+
 #[test]
 fn nothing_happens_while_states_are_looked_at() {
     let (machine, mut feed, _take) = console();
