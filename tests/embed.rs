@@ -76,6 +76,7 @@ on_every_backend!(
     lengths_without_end_cost_nothing,
     host_calls_with_wrong_ranges_are_refused,
     replies_may_change_while_they_are_read,
+    a_call_that_is_delayed_ends_at_its_deadline,
     what_an_image_wants_does_not_choose_the_backend,
 );
 
@@ -725,6 +726,13 @@ fn replies_may_change_while_they_are_read(backend: BackendKind) {
             assert!(text.len() == 62 && text.is_ascii(), "{text:?}");
         }
     }
+}
+
+fn a_call_that_is_delayed_ends_at_its_deadline(backend: BackendKind) {
+    let builder = builder("guest-embed", backend).calls_per_second(NonZeroU32::MIN);
+    let mut sandbox = builder.call_deadline(SOON).build().unwrap();
+    let end = (0..3).find_map(|_| sandbox.call::<_, ()>("null", &()).err());
+    assert!(matches!(end, Some(CallError::Ended(Outcome::TimeLimit(_)))), "{end:?}");
 }
 
 fn what_an_image_wants_does_not_choose_the_backend(backend: BackendKind) {

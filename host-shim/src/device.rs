@@ -82,7 +82,7 @@ impl Device {
 
     /// Serves a queue, and says for which stream the rest waits.
     pub(crate) fn serve(&self, queue: usize) -> Option<Readiness> {
-        self.lock().serve(queue)
+        self.lock().serve(queue, Events::over)
     }
 }
 
@@ -272,7 +272,7 @@ impl Devices {
         let device = self.device(device)?;
         let mut transport = device.lock();
         let queue = transport.queue_number(queue).ok_or(CallError::BadArgument)?;
-        let stream = transport.serve(queue);
+        let stream = transport.serve(queue, Events::find_over);
         Ok(stream.map(|stream| Waits { stream, device: device.clone(), queue }))
     }
 

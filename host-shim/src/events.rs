@@ -179,6 +179,14 @@ impl Events {
         self.stopped() || self.is_gone()
     }
 
+    /// As [`over`](Events::over), for the vCPU's own thread, which finds out itself whether the time is over.
+    pub(crate) fn find_over(&self) -> bool {
+        if self.limit().is_some_and(|limit| limit <= sys::monotonic()) {
+            self.end_time();
+        }
+        self.over()
+    }
+
     fn kick(&self) {
         self.kicks.fetch_add(1, SeqCst);
         match self.activity.load(SeqCst) {

@@ -399,6 +399,9 @@ impl Machine {
     fn serve(&mut self, request: Request) -> Result<Flow, Error> {
         if let Some(until) = self.limits.call(sys::monotonic) {
             self.delay(until);
+            if self.events.find_over() {
+                return Ok(Flow::Continue);
+            }
         }
         let [a, b, c, d] = request.arguments;
         let Some(call) = Call::from_number(request.number) else {
@@ -463,6 +466,7 @@ impl Machine {
     fn delay(&mut self, until: u64) {
         // Kicks that come meanwhile are seen to afterwards.
         let mut seen = self.seen;
+        let until = self.events.limit().map_or(until, |limit| limit.min(until));
         while sys::monotonic() < until && !self.events.over() {
             self.events.kicked(&mut seen);
             self.events.sleep(seen, Some(until));

@@ -247,8 +247,9 @@ impl Transport {
         &self.reports
     }
 
-    /// Serves a queue, at most as many requests as it can hold, and says for which stream the rest waits.
-    pub(super) fn serve(&mut self, number: usize) -> Option<Readiness> {
+    /// Serves a queue, at most as many requests as it can hold and none once the guest's time is over, and says
+    /// for which stream the rest waits.
+    pub(super) fn serve(&mut self, number: usize, is_over: fn(&Events) -> bool) -> Option<Readiness> {
         if self.status & DRIVER_OK == 0 || self.status & NEEDS_RESET != 0 || !self.queues[number].ready() {
             return None;
         }
@@ -256,7 +257,7 @@ impl Transport {
         let mut used = false;
         let mut waits = None;
         for _ in 0..self.queues[number].size() {
-            if self.events.over() {
+            if is_over(&self.events) {
                 break;
             }
             match self.serve_one(number) {

@@ -40,3 +40,16 @@ fn a_buffer_that_cannot_be_filled_stops_it() {
         assert_eq!(machine.bytes(BUFFERS, 8), [0; 8]);
     }
 }
+
+#[test]
+fn a_guest_whose_time_is_over_is_not_served_to_its_end() {
+    let machine = Machine::started(Resource::Entropy);
+    for index in 0..SIZE {
+        machine.put_entry(0, index, (BUFFERS, 64, WRITE, 0));
+        machine.offer(0, index);
+    }
+    machine.events.set_limit(1);
+    machine.notify(0);
+    assert!(machine.used(0).0 <= 1);
+    assert!(machine.events.over());
+}
