@@ -78,6 +78,7 @@ on_every_backend!(
     replies_may_change_while_they_are_read,
     a_call_that_is_delayed_ends_at_its_deadline,
     what_an_image_wants_does_not_choose_the_backend,
+    output_that_cannot_be_written_does_not_end_the_host,
 );
 
 fn an_everything(depth: u32) -> Everything {
@@ -753,4 +754,29 @@ fn what_an_image_wants_does_not_choose_the_backend(backend: BackendKind) {
     assert!(matches!(wants.build(), Err(Error::EndedEarly(_))));
     let mut sandbox = sandbox(BackendKind::Auto);
     assert_eq!(sandbox.backend(), BackendKind::Seccomp);
+}
+
+/// Not every host ignores the signals by which the system says that something cannot be written.
+fn output_that_cannot_be_written_does_not_end_the_host(backend: BackendKind) {
+    if !again::is_other() {
+        return again::run(&again::test("output_that_cannot_be_written_does_not_end_the_host", backend));
+    }
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: what happens then is what happens where nobody has said anything.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let limit = Rlimit { current: Some(1 << 20), ..getrlimit(Resource::Fsize) };
+    let file = File::create(folder.path().join("output")).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let appended = File::options().append(true).open(folder.path().join("output")).unwrap();
+    let mut sandboxes = [OwnedFd::from(pipe().unwrap().1), appended.into()].map(|output| {
+        let streams = Streams { output, ..Streams::null().unwrap() };
+        builder("guest-embed", backend).streams(streams).build().unwrap()
+    });
+    setrlimit(Resource::Fsize, limit).unwrap();
+    for sandbox in &mut sandboxes {
+        // Whether it minds is the guest's own affair.
+        let _ = sandbox.call::<_, ()>("print", "nobody reads this");
+    }
 }

@@ -77,6 +77,8 @@ pub(crate) struct Stream {
     file: Arc<OwnedFd>,
     manner: Manner,
     direction: PollFlags,
+    /// Whether the signal that a failed write brings has to be kept away; known together with the manner.
+    quietly: bool,
 }
 
 impl Stream {
@@ -100,16 +102,18 @@ impl Stream {
                 NULL.get_or_init(|| file).clone()
             }
         };
-        let stream = |direction| Stream { file: file.clone(), manner: Manner::Direct, direction };
+        let stream =
+            |direction| Stream { file: file.clone(), manner: Manner::Direct, direction, quietly: false };
         Ok([PollFlags::IN, PollFlags::OUT, PollFlags::OUT].map(stream))
     }
 
     fn new(file: OwnedFd, direction: PollFlags) -> Stream {
-        Stream { file: Arc::new(file), manner: Manner::Unknown, direction }
+        Stream { file: Arc::new(file), manner: Manner::Unknown, direction, quietly: false }
     }
 
     /// Finds out how not to block, before the first transfer.
     fn choose_manner(&mut self) {
+        self.quietly = self.direction == PollFlags::OUT && sys::writing_may_end_us();
         let mode = if self.direction == PollFlags::IN { OFlags::RDONLY } else { OFlags::WRONLY };
         let kind = rustix::fs::fstat(&self.file).map(|status| FileType::from_raw_mode(status.st_mode));
         // A named pipe that was opened in both directions has a reader and a writer as long as it is open.
@@ -159,6 +163,7 @@ impl Stream {
                     (false, Manner::Socket) => {
                         libc::send(fd, memory.cast(), size, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
                     }
+                    (false, _) if self.quietly => sys::write_quietly(|| libc::write(fd, memory.cast(), size)),
                     (false, _) => libc::write(fd, memory.cast(), size),
                 }
             };
@@ -239,9 +244,9 @@ mod tests {
     fn a_pipe_that_cannot_be_opened_again_does_not_block_either() {
         let (read, write) = pipe();
         let mut output =
-            Stream { file: Arc::new(write), manner: Manner::Cautious, direction: PollFlags::OUT };
+            Stream { file: Arc::new(write), manner: Manner::Cautious, ..Stream::output(pipe().1) };
         assert!(fill(&mut output) >= 4096);
-        let mut input = Stream { file: Arc::new(read), manner: Manner::Cautious, direction: PollFlags::IN };
+        let mut input = Stream { file: Arc::new(read), manner: Manner::Cautious, ..Stream::input(pipe().0) };
         let mut byte = 0u8;
         assert_eq!(input.transfer(&raw mut byte, 1), Ok(1));
     }

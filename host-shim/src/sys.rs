@@ -2,6 +2,7 @@
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, Timespec};
 use std::ffi::CStr;
 use std::io;
@@ -104,6 +105,52 @@ pub(crate) fn timespec(nanoseconds: u64) -> Timespec {
 pub(crate) fn monotonic() -> u64 {
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Whether a write that fails may end this process, since it has not said otherwise: to a pipe that nobody reads, or
+/// to a file beyond the size that files can have.
+pub(crate) fn writing_may_end_us() -> bool {
+    let ends = |signal| {
+        // SAFETY: the structure may be all zeros, and the call only fills it.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction != libc::SIG_IGN
+        }
+    };
+    ends(libc::SIGPIPE) || ends(libc::SIGXFSZ) && getrlimit(Resource::Fsize).current.is_some()
+}
+
+/// Makes a system call that writes; its error is no signal as well.
+pub(crate) fn write_quietly(write: impl FnOnce() -> libc::ssize_t) -> libc::ssize_t {
+    // SAFETY: the sets are valid for the calls; both signals are this thread's own, if they come of its write.
+    unsafe {
+        let mut quiet: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut quiet);
+        for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+            libc::sigaddset(&raw mut quiet, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const quiet, &raw mut before);
+        let count = write();
+        let errno = *libc::__errno_location();
+        let signal = match errno {
+            _ if count >= 0 => None,
+            libc::EPIPE => Some(libc::SIGPIPE),
+            libc::EFBIG => Some(libc::SIGXFSZ),
+            _ => None,
+        };
+        // Where the host has blocked it, it stays there for the host.
+        if let Some(signal) = signal.filter(|signal| libc::sigismember(&raw const before, *signal) == 0) {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&raw mut set, signal);
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        *libc::__errno_location() = errno;
+        count
+    }
 }
 
 /// Blocks all signals of this thread but the one by which a traced child reports that it executes, until

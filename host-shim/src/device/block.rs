@@ -26,6 +26,8 @@ const HEADER: usize = 16;
 pub(super) struct Block {
     file: File,
     writable: bool,
+    /// Whether the signal that a failed write brings has to be kept away.
+    quietly: bool,
     refusals: Refusals,
     sectors: u64,
     config: [u8; 8],
@@ -43,7 +45,8 @@ impl Block {
         let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
         let length = name.len().min(id.len());
         id[..length].copy_from_slice(&name.as_bytes()[..length]);
-        Ok(Block { file, writable, refusals, sectors, config: sectors.to_le_bytes(), id })
+        let quietly = writable && sys::writing_may_end_us();
+        Ok(Block { file, writable, quietly, refusals, sectors, config: sectors.to_le_bytes(), id })
     }
 
     /// Moves whole sectors between the file and guest memory, if there are such sectors.
@@ -63,8 +66,9 @@ impl Block {
                 match (vectors, write) {
                     // The calls for several pieces take longer to begin.
                     ([one], false) => libc::pread(file, one.iov_base, one.iov_len, at),
-                    ([one], true) => libc::pwrite(file, one.iov_base, one.iov_len, at),
                     (_, false) => libc::preadv(file, start, count, at),
+                    (_, true) if self.quietly => sys::write_quietly(|| libc::pwritev(file, start, count, at)),
+                    ([one], true) => libc::pwrite(file, one.iov_base, one.iov_len, at),
                     (_, true) => libc::pwritev(file, start, count, at),
                 }
             };
