@@ -44,6 +44,7 @@ on_every_backend!(
     guests_are_kept_ready,
     a_snapshot_outlives_its_sandbox_and_moves_between_threads,
     a_dead_guest_has_no_snapshot,
+    the_deadline_of_calls_is_that_of_the_first_sandbox,
     functions_stay_with_the_sandbox,
     resets_leave_nothing_behind,
     limits_begin_anew,
@@ -182,6 +183,14 @@ fn a_snapshot_outlives_its_sandbox_and_moves_between_threads(backend: BackendKin
         assert_eq!(call::<u32>(&mut sandbox, "count"), 100);
         assert!(call::<bool>(&mut sandbox, "is_ready"));
     }
+}
+
+fn the_deadline_of_calls_is_that_of_the_first_sandbox(backend: BackendKind) {
+    let image = Image::open(vcpu_tests::image("guest-snapshot")).expect("the image is one");
+    let builder = Sandbox::builder(&image).backend(backend).call_deadline(SOON);
+    let snapshot = builder.build().unwrap().snapshot().unwrap();
+    let mut another = snapshot.builder().build().unwrap();
+    assert!(matches!(another.call::<(), ()>("spin", &()), Err(CallError::Ended(_))));
 }
 
 fn a_dead_guest_has_no_snapshot(backend: BackendKind) {

@@ -27,7 +27,8 @@
 //! ```
 //!
 //! The guest is an image that says which functions it has, by `libvcpu::embed::serve`. It runs while one of them is
-//! called, and stands still between two calls. Whatever it does, the host goes on: a function that panics, faults,
+//! called, and stands still between two calls; one that is hostile may go on computing, with what it has, until it is
+//! called, reset or dropped. Whatever it does, the host goes on: a function that panics, faults,
 //! takes too long or too much memory is a [`CallError`] with the report inside.
 //!
 //! **What moves.** Arguments and results are values that `serde` knows, encoded by `postcard` 1.x. A result is

@@ -69,7 +69,7 @@ impl SandboxBuilder {
 
     pub(super) fn of_snapshot(snapshot: Snapshot) -> SandboxBuilder {
         let builder = SandboxBuilder::new(snapshot.image());
-        SandboxBuilder { snapshot: Some(snapshot), ..builder }
+        SandboxBuilder { limits: snapshot.limits(), snapshot: Some(snapshot), ..builder }
     }
 
     /// RAM of the guest in bytes; otherwise it gets what the image wants.

@@ -2,6 +2,7 @@
 
 use super::pool::Pool;
 use super::{CallError, Sandbox, SandboxBuilder};
+use crate::machine::exchange::Limits;
 use crate::machine::snapshot::Saved;
 use crate::{Error, Image};
 use std::sync::Arc;
@@ -30,10 +31,15 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Snapshot(Arc<Pool>);
+pub struct Snapshot {
+    pool: Arc<Pool>,
+    /// Those of the sandbox of which it was taken.
+    limits: Limits,
+}
 
 impl Snapshot {
-    /// What a new sandbox is given that begins with this state: streams, grants and functions. Its grants must
+    /// What a new sandbox is given that begins with this state: streams, grants and functions. Calls have the same
+    /// deadline and the same limit of replies as those of the first sandbox, unless it is said. Its grants must
     /// have the names and kinds of those of the guest that the snapshot was taken of. Memory, arguments,
     /// environment, clock and backend are that guest's, whatever is said to the builder.
     pub fn builder(&self) -> SandboxBuilder {
@@ -48,12 +54,12 @@ impl Snapshot {
     ///
     /// If the system refuses a thread.
     pub fn keep_ready(&self, count: usize) -> Result<(), Error> {
-        self.0.keep(count)
+        self.pool.keep(count)
     }
 
     /// How many guests are ready.
     pub fn ready(&self) -> usize {
-        self.0.ready()
+        self.pool.ready()
     }
 
     /// Waits until as many guests are ready as are to be kept.
@@ -62,21 +68,25 @@ impl Snapshot {
     ///
     /// If the system refuses to start one.
     pub fn wait_until_ready(&self) -> Result<(), Error> {
-        self.0.fill()
+        self.pool.fill()
     }
 
     /// The image.
     pub fn image(&self) -> &Image {
-        self.0.saved().image()
+        self.pool.saved().image()
     }
 
     /// Bytes of memory that the guest had touched, in whole pages; every guest that begins here has a copy.
     pub fn touched(&self) -> u64 {
-        self.0.saved().touched()
+        self.pool.saved().touched()
     }
 
     pub(super) fn pool(&self) -> &Pool {
-        &self.0
+        &self.pool
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 }
 
@@ -92,7 +102,7 @@ impl Sandbox {
             return Err(CallError::Dead);
         }
         let saved = self.place.with(Saved::of)?;
-        Ok(Snapshot(Arc::new(Pool::new(saved))))
+        Ok(Snapshot { pool: Arc::new(Pool::new(saved)), limits: self.limits })
     }
 
     /// Puts a new guest, which begins with the snapshot's state, in place of this one, alive or not. Streams,
