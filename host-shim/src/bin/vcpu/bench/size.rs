@@ -68,6 +68,7 @@ const REPORTS: &[(&str, &str)] = &sources![
 const EMBEDDING: &[(&str, &str)] = &sources![
     "embed.rs",
     "embed/asynchronous.rs",
+    "embed/bounded.rs",
     "embed/builder.rs",
     "embed/error.rs",
     "embed/functions.rs",
@@ -85,7 +86,8 @@ const EMBEDDING: &[(&str, &str)] = &sources![
 ];
 
 /// The sources that only tests of guests and fuzz targets use.
-const TESTING: &[(&str, &str)] = &sources!["fuzzing.rs", "machine/checkpoint.rs"];
+const TESTING: &[(&str, &str)] =
+    &sources!["fuzzing.rs", "fuzzing/image.rs", "fuzzing/message.rs", "machine/checkpoint.rs"];
 
 pub(super) fn measure() -> Vec<Figure> {
     let figure = |name, sources: &[(&str, &str)]| {
