@@ -4,6 +4,7 @@
 //! starts (the text once, for all sandboxes), and the debug information is read when a report needs it. The
 //! file is opened once, so the headers that were validated are those that count.
 
+mod contents;
 mod notes;
 
 use crate::grant::{Want, WantError};
@@ -11,8 +12,8 @@ use object::elf::{
     EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramFlags,
     ProgramHeader64,
 };
-use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
-use object::{LittleEndian, Object, ObjectSection, ReadCache};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{LittleEndian, ReadCache};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -39,10 +40,9 @@ pub const WANTS_MAX: usize = 64;
 /// Most functions that an image may export.
 pub const EXPORTS_MAX: usize = 256;
 
-/// Most program headers, and bytes of notes and comments, that are looked at.
+/// Most program headers, and bytes of notes, that are looked at.
 const HEADERS_MAX: u16 = 64;
 const NOTES_MAX: u64 = 64 << 10;
-const COMMENT_MAX: u64 = 4096;
 
 /// A program for a virtual CPU: a validated ELF file. Clones are the same image.
 #[derive(Clone, Debug)]
@@ -299,29 +299,6 @@ impl Image {
         &self.exports
     }
 
-    /// What compilers and linkers said of themselves (the section `.comment`). It informs and nothing
-    /// depends on it, so where it is damaged it says nothing.
-    pub fn toolchain(&self) -> Vec<String> {
-        let bytes = self.comment().unwrap_or_default();
-        let strings = bytes.split(|byte| *byte == 0).filter(|string| !string.is_empty());
-        strings.map(|string| String::from_utf8_lossy(string).into_owned()).collect()
-    }
-
-    fn comment(&self) -> Option<Vec<u8>> {
-        let cache = ReadCache::new(&*self.file);
-        let header = Header::parse(&cache).ok()?;
-        // With a count of zero the table would say its own length.
-        if header.e_shnum(LITTLE) == 0 {
-            return None;
-        }
-        let sections = header.sections(LITTLE, &cache).ok()?;
-        let (_, section) = sections.section_by_name(LITTLE, b".comment")?;
-        let (offset, size) = section.file_range(LITTLE)?;
-        let mut bytes = vec![0; size.min(COMMENT_MAX) as usize];
-        self.file.read_exact_at(&mut bytes, offset).ok()?;
-        Some(bytes)
-    }
-
     /// The size of RAM to run it with, given what the user asked for: a multiple of the page size.
     ///
     /// # Errors
@@ -359,17 +336,6 @@ impl Image {
         let text = Arc::new(make()?);
         // Another thread may have been faster; then its file is the one.
         Ok(self.text.get_or_init(|| text).clone())
-    }
-
-    /// The bytes of the function or object `symbol`, with its address, if the image has it.
-    pub fn symbol(&self, symbol: &str) -> Option<(u64, Vec<u8>)> {
-        use object::ObjectSymbol;
-        let cache = ReadCache::new(&*self.file);
-        let elf: ElfFile64<'_, LittleEndian, Cache<'_>> = ElfFile64::parse(&cache).ok()?;
-        let found = elf.symbols().find(|candidate| candidate.name() == Ok(symbol))?;
-        let section = elf.section_by_index(found.section_index()?).ok()?;
-        let bytes = section.data_range(found.address(), found.size()).ok()??;
-        Some((found.address(), bytes.to_vec()))
     }
 }
 

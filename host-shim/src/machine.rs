@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod exchange;
 pub(crate) mod given;
+mod last_words;
 pub(crate) mod limits;
 mod moment;
 pub(crate) mod snapshot;
@@ -22,10 +23,10 @@ use crate::memory::GuestMemory;
 pub(crate) use crate::process::Born;
 use crate::process::{self, MachinePages};
 use crate::registers::Registers;
-use crate::report::{self, Outcome, Report};
+use crate::report::{self, Outcome};
 use crate::timers::{Action, Timers};
 use crate::upcall::{Delivery, Interruption};
-use crate::{Error, sys, unwind};
+use crate::{Error, sys};
 use exchange::Exchange;
 use limits::{Limits, Most};
 use rustix::thread::CpuSet;
@@ -38,9 +39,6 @@ use std::time::Duration;
 use vcpu_abi::call::{Access, Call, Error as CallError, NEVER, STREAM_ERRORS, STREAM_INPUT, STREAM_OUTPUT};
 use vcpu_abi::layout::PAGE_SIZE;
 use vcpu_abi::page::{CONSOLE_LINE, EVENT_LINES, State, Sticky};
-
-/// Most bytes of a panic's message that are reported.
-const MESSAGE_MAX: u64 = 4096;
 
 /// What a guest is given.
 #[derive(Debug)]
@@ -219,21 +217,20 @@ impl Machine {
         let devices = Devices::new(config.grants, &memory, &events)?;
         let clock = Clock::start(config.clock, state.map_or(0, Saved::now));
         pages.set_information(information::page(size, &clock, &strings));
-        let has_own = kind == BackendKind::Seccomp && !clock.is_virtual();
-        let own = has_own.then(|| OwnTimer::both(&pages, &clock));
+        let own =
+            (kind == BackendKind::Seccomp && !clock.is_virtual()).then(|| OwnTimer::both(&pages, &clock));
         let mut timers = Timers::new(events.clone(), clock, own).map_err(setup("make a timer"))?;
         if let Some(limit) = config.time_limit {
             let now = sys::monotonic();
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             timers.set_limit(now.saturating_add(limit)).map_err(setup("set the time limit"))?;
         }
-        let entry = image.entry();
         let backend: Box<dyn Backend> = if kind == BackendKind::Ptrace {
-            Box::new(Ptrace::new(process, entry))
+            Box::new(Ptrace::new(process, image.entry()))
         } else {
             let spins =
                 pinned.is_none() && rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() > 1);
-            Box::new(Seccomp::new(process, pages.clone(), events.clone(), entry, spins)?)
+            Box::new(Seccomp::new(process, pages.clone(), events.clone(), image.entry(), spins)?)
         };
         let mut machine = Machine {
             image: image.clone(),
@@ -299,11 +296,6 @@ impl Machine {
     /// Its memory.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
-    }
-
-    /// What its drivers did wrong to its devices, in sentences.
-    pub fn device_reports(&self) -> Vec<String> {
-        self.devices.reports()
     }
 
     /// The backend that runs it, which is not [`BackendKind::Auto`].
@@ -561,30 +553,6 @@ impl Machine {
         }
         self.memory.set_access(pages, access);
         Ok(Ok(0))
-    }
-
-    /// A message of the guest's, cut at a length that fits a report.
-    fn message(&self, address: u64, length: u64) -> Result<String, CallError> {
-        let bytes = self.memory.read_cut(address, length, MESSAGE_MAX).ok_or(CallError::BadAddress)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// A report of the guest as it is now.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Machine::run).
-    pub fn report(&mut self, sentence: String) -> Result<Report, Error> {
-        match self.backend.registers() {
-            Ok(registers) => Ok(self.report_at(sentence, registers)),
-            Err(Error::Unresponsive) => Ok(Report { sentence, registers: None, backtrace: Vec::new() }),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn report_at(&self, sentence: String, registers: Registers) -> Report {
-        let backtrace = unwind::backtrace(&self.image, &self.memory, &registers);
-        Report { sentence, registers: Some(Box::new(registers)), backtrace }
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) extern "C" fn bad_calls() {
     console_read(page, text, end);
     timers();
     protect(page, text, end);
+    devices();
+    exchange(page, text, end);
     endings(end);
 
     // SAFETY: the page is this module's own and nothing else uses it.
@@ -60,7 +62,7 @@ pub(crate) extern "C" fn bad_calls() {
 }
 
 fn unknown_numbers() {
-    try_number!(10);
+    try_number!(16);
     try_number!(1000);
     try_number!(0x8000_0000);
     try_number!(u32::MAX);
@@ -153,6 +155,33 @@ fn protect(page: u64, text: u64, end: u64) {
     try_call!(Protect(page, u64::MAX - page + 1, 1));
     try_call!(Protect(0xffff_ffff_ffff_f000, PAGE_SIZE, 1));
     try_call!(Protect(0xffff_ffff_ffff_f000, 2 * PAGE_SIZE, 1));
+}
+
+/// There is no device.
+fn devices() {
+    try_call!(DeviceRead(0, 0));
+    try_call!(DeviceRead(0, 0x100));
+    try_call!(DeviceRead(u64::MAX, u64::MAX));
+    try_call!(DeviceRead(0x1_0000_0000, 3));
+    try_call!(DeviceWrite(0, 3, 0));
+    try_call!(DeviceWrite(u64::MAX, u64::MAX, u64::MAX));
+    try_call!(DeviceNotify(0, 0));
+    try_call!(DeviceNotify(u64::MAX, u64::MAX));
+}
+
+/// Nobody makes requests of this guest, and there are no functions of the host's.
+fn exchange(page: u64, text: u64, end: u64) {
+    try_call!(Serve(page, 0, page, PAGE_SIZE));
+    try_call!(Serve(page, 1, text, 1));
+    try_call!(Serve(end, 1, page, 1));
+    try_call!(Serve(page, u64::MAX, page, u64::MAX));
+    try_call!(HostCall(page, 8, page, 8));
+    try_call!(HostCall(page, 0x100_0001, page, 8));
+    try_call!(HostCall(end - 1, 2, page, 8));
+    try_call!(HostCall(page, 8, text, 8));
+    try_call!(HostCall(page, u64::MAX, page, u64::MAX));
+    try_call!(HostReply(page, 8));
+    try_call!(HostReply(end, u64::MAX));
 }
 
 /// Calls that end the guest, if their arguments are right.

@@ -192,14 +192,14 @@ impl Machine {
 
     /// The guest waits for a request.
     pub(super) fn serve_requests(&mut self, reply: (u64, u64), mailbox: (u64, u64)) -> Result<(), CallError> {
-        if self.exchange.functions.is_none() {
-            return Err(CallError::Denied);
-        }
         let write = Access::READ | Access::WRITE;
         let found = self.memory.find(reply.0, reply.1, Access::READ).is_some()
             && self.memory.find(mailbox.0, mailbox.1, write).is_some();
         if !found {
             return Err(CallError::BadAddress);
+        }
+        if self.exchange.functions.is_none() {
+            return Err(CallError::Denied);
         }
         self.exchange.waiting = Some(Waiting { reply, mailbox });
         Ok(())
@@ -208,12 +208,12 @@ impl Machine {
     /// The guest calls a function of the host's.
     pub(super) fn call_host(&mut self, request: (u64, u64), reply: (u64, u64)) -> Result<u64, CallError> {
         let Exchange { functions, request: copy, reply: answer, unfetched, .. } = &mut self.exchange;
-        let Some(functions) = functions else { return Err(CallError::Denied) };
         if request.1 > MESSAGE_MAX {
             return Err(CallError::BadArgument);
         }
         self.memory.find(request.0, request.1, Access::READ).ok_or(CallError::BadAddress)?;
         self.memory.find(reply.0, reply.1, Access::READ | Access::WRITE).ok_or(CallError::BadAddress)?;
+        let Some(functions) = functions else { return Err(CallError::Denied) };
         copy.resize(request.1 as usize, 0);
         self.memory.read_to(request.0, copy).ok_or(CallError::BadAddress)?;
         functions.call(&self.memory, copy, answer);

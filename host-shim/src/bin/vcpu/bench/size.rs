@@ -57,6 +57,8 @@ const GRANTS: &[(&str, &str)] = &sources![
 /// The sources of what is said about a guest.
 const REPORTS: &[(&str, &str)] = &sources![
     "error.rs",
+    "image/contents.rs",
+    "machine/last_words.rs",
     "report.rs",
     "unwind.rs",
     "unwind/names.rs",
