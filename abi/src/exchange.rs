@@ -9,6 +9,10 @@
 //! then a value. A reply is one byte, a [`ReplyStatus`], and behind it the result as postcard encodes it, or in
 //! all other cases a sentence in UTF-8. A range of RAM in such a value, of bytes that are not to be copied, is its
 //! address and its length, two unsigned numbers.
+//!
+//! Every guest that serves has two functions more than it names: `vcpu.allocate` takes a length and gives the
+//! address of so many bytes of its heap, all zero, at a multiple of 64, which are the host's until `vcpu.free` gets
+//! that address.
 
 /// Most bytes of a request or a reply.
 pub const MESSAGE_MAX: u64 = 16 << 20;
