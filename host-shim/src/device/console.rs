@@ -90,12 +90,13 @@ impl Console {
             let mut rest = part;
             while !rest.is_empty() {
                 match self.output.transfer(rest.ptr_guard().as_ptr().cast_mut(), rest.len() as u64) {
-                    Ok(count) => {
+                    // A stream that takes nothing and does not say why will never take anything.
+                    Ok(count @ 1..) => {
                         self.written += count as usize;
                         rest = rest.offset(count as usize).expect("no more than there was");
                     }
                     Err(CallError::Again) => return Ok(Served::Later(self.output.readiness())),
-                    Err(_) => {
+                    Ok(0) | Err(_) => {
                         self.close(CONSOLE_OUTPUT_CLOSED);
                         self.written = 0;
                         return Ok(Served::Used(0));

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use vcpu_abi::exchange::MESSAGE_MAX;
 
+/// Most bytes of a name that are logged.
+const NAME_MAX: usize = 100;
+
 /// How many refused calls of a guest are worth a warning; a guest can make as many as it likes.
 const WARNINGS: u64 = 16;
 
@@ -84,7 +87,7 @@ impl Registered {
             tracing::warn!(
                 "the guest has called the function `{0}`, which it was not granted; \
                  `SandboxBuilder::function` would grant it",
-                Harmless(name)
+                Harmless(&name[..name.floor_char_boundary(NAME_MAX)])
             );
         }
         Refusal::NoSuchFunction(format!("the host has granted no function `{name}`"))
