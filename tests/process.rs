@@ -328,8 +328,8 @@ fn a_timer_of_the_guests_process_does_not_wake_the_host() {
         sleeps
     };
     let (own, host) = (slept(BackendKind::Seccomp), slept(BackendKind::Ptrace));
-    // Reading its input wakes it a few times.
-    assert!(own < 20 && host >= 300, "woken {own} times, and {host} times by ptrace");
+    // Reading its input wakes it a few times. It has 300 timers; on a busy machine one wake may be for several.
+    assert!(own < 20 && host >= 100, "woken {own} times, and {host} times by ptrace");
 }
 
 fn a_sandbox_that_is_dropped_leaves_no_process(backend: BackendKind) {
