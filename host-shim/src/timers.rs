@@ -336,9 +336,9 @@ impl Timers {
         true
     }
 
-    /// Deadline of each line's timer.
-    pub(crate) fn deadlines(&self) -> [Option<u64>; EVENT_LINES as usize] {
-        self.shared.wishes().timers
+    /// Calls `action` with the deadline of each line's timer. None of them comes meanwhile.
+    pub(crate) fn hold(&self, action: impl FnOnce([Option<u64>; EVENT_LINES as usize])) {
+        action(self.shared.wishes().timers);
     }
 
     /// Sets the timers of all lines. Raises none in virtual time. The guest waits.

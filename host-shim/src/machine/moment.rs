@@ -65,14 +65,17 @@ impl Moment {
         self.extended.resize(EXTENDED_MAX, 0);
         let length = machine.backend.extended(&mut self.extended)?;
         self.extended.truncate(length);
-        self.page.clear();
-        self.page.extend(words(machine.pages.vcpu()).iter().map(|word| word.load(Relaxed)));
         self.half_made = machine.pages.slot().half_made();
         self.access.clone_from(&machine.memory.access);
         machine.timers.take_back().map_err(|error| Error::system("set a timer", error))?;
         self.now = machine.timers.clock().now();
-        self.deadlines = machine.timers.deadlines();
-        self.kicked = machine.events.kicked(&mut machine.seen.clone());
+        // A deadline that comes between the two looks would be in neither, and its line never raised.
+        machine.timers.hold(|deadlines| {
+            self.deadlines = deadlines;
+            self.page.clear();
+            self.page.extend(words(machine.pages.vcpu()).iter().map(|word| word.load(Relaxed)));
+            self.kicked = machine.events.kicked(&mut machine.seen.clone());
+        });
         Ok(())
     }
 
