@@ -40,6 +40,7 @@ on_every_backend!(
     a_guest_that_ended_is_reset,
     many_guests_begin_alike_and_share_nothing,
     threads_and_timers_go_on,
+    a_deadline_that_comes_meanwhile_is_in_the_snapshot,
     the_clock_goes_on_from_the_snapshot,
     guests_are_kept_ready,
     a_snapshot_outlives_its_sandbox_and_moves_between_threads,
@@ -131,6 +132,17 @@ fn threads_and_timers_go_on(backend: BackendKind) {
     for mut sandbox in [sandbox, another(&snapshot), another(&snapshot)] {
         assert!(call::<u32>(&mut sandbox, "ticks") > 0);
         assert!(call::<bool>(&mut sandbox, "timer"));
+    }
+}
+
+/// The guest's thread sleeps for 2 ms at a time, so sometimes that ends while a snapshot is taken.
+fn a_deadline_that_comes_meanwhile_is_in_the_snapshot(backend: BackendKind) {
+    let (mut sandbox, _) = start(backend);
+    for round in 0..100 {
+        call::<u64>(&mut sandbox, "now");
+        std::thread::sleep(Duration::from_micros(round % 50 * 50));
+        let snapshot = sandbox.snapshot().unwrap();
+        assert!(call::<u32>(&mut another(&snapshot), "ticks") > 0, "round {round}");
     }
 }
 
