@@ -19,6 +19,8 @@ use std::process::Command;
 const GUEST: &[&str] = &["abi", "apps", "kernel", "libvcpu"];
 /// Files of the guest bundle that are carried as they are.
 const GUEST_FILES: &[&str] = &["Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT"];
+/// Folders of it that the C library is built from.
+const C_LIBRARY: &[&str] = &["abi/", "kernel/", "libvcpu/", "Cargo.lock"];
 /// Folders of the link bundle.
 const LINK: &[&str] = &["linker", "targets"];
 
@@ -43,6 +45,15 @@ fn main() {
     let mut code = String::new();
     declare(&mut code, "LINK", "Linker script and target description.", &link);
     declare(&mut code, "GUEST", "What an app links, the apps, and a workspace around them.", &guest);
+    let mut library = Fnv::new();
+    let is_part = |file: &&File| C_LIBRARY.iter().any(|part| file.name.starts_with(part));
+    for file in link.iter().chain(guest.iter().filter(is_part)) {
+        library.part(file.name.as_bytes());
+        library.part(&read(&file.path));
+    }
+    let about = "A hash of what the C library is built from.";
+    writeln!(code, "/// {about}\npub(super) const C_LIBRARY: &str = \"{:016x}\";", library.0)
+        .expect("a string takes all");
     write(&out.join("carried.rs"), &code);
 }
 
@@ -137,9 +148,7 @@ fn declare(code: &mut String, name: &str, about: &str, files: &[File]) {
     let mut hash = Fnv::new();
     let mut list = String::new();
     for file in files {
-        let content = fs::read(&file.path).unwrap_or_else(|error| {
-            panic!("cannot read {}: {error}; build vcpu-host inside its repository", file.path.display())
-        });
+        let content = read(&file.path);
         hash.part(file.name.as_bytes());
         hash.part(&content);
         let path = file.path.to_str().expect("the repository's path is UTF-8");
@@ -168,6 +177,12 @@ impl Fnv {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| {
+        panic!("cannot read {}: {error}; build vcpu-host inside its repository", path.display())
+    })
 }
 
 fn variable(name: &str) -> String {

@@ -38,8 +38,8 @@ fn event_group() -> EventGroupId {
     created.expect("there is room for the first of every kind")
 }
 
-/// Ends the guest.
-pub(crate) fn finish(status: u8) -> ! {
+/// Ends the guest, with the kernel's report if it was asked for.
+pub fn finish(status: u8) -> ! {
     report::at_end();
     call::exit(status)
 }

@@ -25,7 +25,7 @@
 //! | [`scheduler`] | carrying out what the policy decides |
 //! | [`thread`] | threads, from spawn to join |
 //! | [`stack`] | their stacks, with guard pages |
-//! | `tls` | their variables |
+//! | [`tls`] | their variables |
 //! | `death` | what a panic or a fault ends |
 //! | [`sync`] | what threads wait for: mutexes, semaphores and their kin |
 //! | `deadlock` | noticing that nothing can ever run again |
@@ -72,7 +72,7 @@ pub mod stack;
 pub mod stretch;
 pub mod sync;
 pub mod thread;
-mod tls;
+pub mod tls;
 pub mod upcall;
 
 pub use vcpu_abi as abi;

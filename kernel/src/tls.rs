@@ -17,10 +17,17 @@ use crate::machine;
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vcpu_abi::info::Features;
 
 /// Bytes from the base of FS that belong to the block.
 const HEAD: usize = 64;
+
+/// Where from the base of FS C compilers look for the stack protector's canary.
+const CANARY: usize = 40;
+
+/// What it is for every thread.
+static CANARY_VALUE: AtomicU64 = AtomicU64::new(0);
 
 #[repr(C, align(64))]
 struct SharedBlock(UnsafeCell<[u64; HEAD / 8]>);
@@ -65,6 +72,7 @@ impl Block {
             memory.add(start).copy_from_nonoverlapping(template.data.as_ptr(), template.data.len());
             let base = memory.add(offset);
             base.cast::<u64>().write(base as u64);
+            base.add(CANARY).cast::<u64>().write(CANARY_VALUE.load(Relaxed));
             base as u64
         };
         Ok(Block { memory: Some((memory, layout)), base })
@@ -104,6 +112,16 @@ pub(crate) fn init() -> u64 {
         set_fs_base(base);
     }
     base
+}
+
+/// Sets the number by which functions of C notice that somebody wrote beyond an array: for the calling thread
+/// and all that are made from now on. A function that has begun with another number must not return to code
+/// that looks at it.
+pub fn set_canary(canary: u64) {
+    CANARY_VALUE.store(canary, Relaxed);
+    let base = crate::scheduler::current().flow().fs_base.get() as *mut u8;
+    // SAFETY: the calling thread's block, which has room for it behind the base.
+    unsafe { base.add(CANARY).cast::<u64>().write(canary) };
 }
 
 /// Changes FS for the thread that gets the processor.

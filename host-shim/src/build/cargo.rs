@@ -52,38 +52,18 @@ pub(super) fn build(apps: &[&App], options: &Options) -> Result<Vec<Built>, Buil
     let kind = toolchain::choose(options.target_spec, &first.workspace_root)?;
     let link = carried::unpack_link()?;
 
-    let cargo = tool("CARGO", "cargo");
-    let mut command = cargo.command;
-    remove_traces(&mut command);
-    command.current_dir(&first.workspace_root);
-    command.args(["build", "--release", "--message-format", "json-render-diagnostics"]);
-    command.arg("--target-dir").arg(first.target_directory.join("vcpu"));
+    let mut cargo = call(&first.workspace_root, &first.target_directory.join("vcpu"), kind, &link)?;
+    let command = &mut cargo.command;
+    command.args(["--message-format", "json-render-diagnostics"]);
     if options.quiet {
         command.arg("--quiet");
     }
     for app in apps {
         command.args(["--package", &app.package.repr, "--bin", &app.binary]);
     }
-    // Profiles by the environment, so that a foreign package needs none of its own.
-    command.env("CARGO_PROFILE_RELEASE_PANIC", "abort");
-    command.env("CARGO_PROFILE_RELEASE_DEBUG", "limited");
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(&link)?);
-    match kind {
-        TargetKind::Stock => {
-            command.args(["--target", STOCK_TARGET]);
-        }
-        TargetKind::Custom => {
-            command.env("RUSTC_BOOTSTRAP", "1").arg("--target").arg(&link.target).args([
-                "-Zbuild-std=core,alloc,compiler_builtins",
-                "-Zbuild-std-features=compiler-builtins-mem",
-                "-Zjson-target-spec",
-            ]);
-        }
-    }
 
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|source| {
-        BuildError::Start { program: cargo.name.to_string_lossy().into(), variable: "CARGO", source }
-    })?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|source| not_started(&cargo.name, source))?;
     let images = match child.stdout.take() {
         Some(messages) => executables(BufReader::new(messages), apps),
         None => Ok(vec![None; apps.len()]),
@@ -101,6 +81,58 @@ pub(super) fn build(apps: &[&App], options: &Options) -> Result<Vec<Built>, Buil
         }),
     });
     built.collect()
+}
+
+/// Builds the static library of the package `vcpu-libc` in the carried workspace, and answers where it is.
+pub(super) fn build_library(workspace: &Path, target_directory: &Path) -> Result<PathBuf, BuildError> {
+    let kind = toolchain::choose(None, workspace)?;
+    let link = carried::unpack_link()?;
+    let mut cargo = call(workspace, target_directory, kind, &link)?;
+    cargo.command.args(["--quiet", "--package", "vcpu-libc", "--lib"]).stdout(Stdio::null());
+    let status = cargo.command.status().map_err(|source| not_started(&cargo.name, source))?;
+    if !status.success() {
+        return Err(BuildError::Failed { apps: vec!["vcpu-libc".into()], kind });
+    }
+    let target = match kind {
+        TargetKind::Stock => STOCK_TARGET,
+        TargetKind::Custom => "x86_64-vcpu",
+    };
+    Ok(target_directory.join(target).join("release/libvcpu_libc.a"))
+}
+
+/// A call of `cargo build` for guests, without what is to be built.
+fn call(
+    workspace: &Path,
+    target_directory: &Path,
+    kind: TargetKind,
+    link: &LinkFiles,
+) -> Result<Tool, BuildError> {
+    let mut cargo = tool("CARGO", "cargo");
+    let command = &mut cargo.command;
+    remove_traces(command);
+    command.current_dir(workspace).args(["build", "--release"]).arg("--target-dir").arg(target_directory);
+    // Profiles by the environment, so that a foreign package needs none of its own.
+    command.env("CARGO_PROFILE_RELEASE_PANIC", "abort");
+    command.env("CARGO_PROFILE_RELEASE_DEBUG", "limited");
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(link)?);
+    match kind {
+        TargetKind::Stock => {
+            command.args(["--target", STOCK_TARGET]);
+        }
+        TargetKind::Custom => {
+            command.env("RUSTC_BOOTSTRAP", "1").arg("--target").arg(&link.target).args([
+                "-Zbuild-std=core,alloc,compiler_builtins",
+                "-Zbuild-std-features=compiler-builtins-mem",
+                "-Zjson-target-spec",
+            ]);
+        }
+    }
+    command.stdin(Stdio::null());
+    Ok(cargo)
+}
+
+fn not_started(program: &OsStr, source: std::io::Error) -> BuildError {
+    BuildError::Start { program: program.to_string_lossy().into(), variable: "CARGO", source }
 }
 
 /// What makes a program an image, as `CARGO_ENCODED_RUSTFLAGS` wants it.

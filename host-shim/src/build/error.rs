@@ -134,6 +134,30 @@ pub enum BuildError {
         problem: String,
     },
 
+    /// A C compiler or one of its companions did not start.
+    #[error("cannot start `{program}`: {source}; install gcc and binutils, or set {variable} to another path")]
+    Compiler {
+        /// The program.
+        program: String,
+        /// The environment variable that names another.
+        variable: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+
+    /// The C library does not compile.
+    #[error("cannot build the C library: {0}")]
+    Library(String),
+
+    /// A file of the C library cannot be written or read.
+    #[error("cannot build the C library in {}: {source}; set VCPU_CACHE to a directory that you can write", .path.display())]
+    LibraryFile {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+
     /// The app does not compile or link.
     #[error("cannot build {} for the {kind} target; cargo's messages above say why", list(.apps))]
     Failed {

@@ -16,11 +16,13 @@
 //! | [`carried`] | linker script, target and guest crates, unpacked into the user's cache |
 //! | [`toolchain`] | which of the two kinds of target the toolchain at hand can build |
 //! | `workspace` | which package and which binary is meant |
+//! | [`sysroot`] | headers and libraries for programs in C |
 //! | `cargo` | the call itself: environment, flags, messages |
 
 mod cargo;
 pub mod carried;
 mod error;
+pub mod sysroot;
 pub mod toolchain;
 mod workspace;
 

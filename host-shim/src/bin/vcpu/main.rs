@@ -8,12 +8,13 @@
 //! | [`values`], [`grants`] | sizes, durations and the like, and grants, as people write them |
 //! | [`config`] | `sandbox.toml`, the same in a file |
 //! | [`log`] | what the machine tells of itself |
-//! | [`run`], [`check`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`] | one command each, with its arguments and help |
+//! | [`run`], [`check`], [`build`], [`info`], [`new`], [`mod@bench`], [`doctor`], [`cc`] | one command each, with its arguments and help |
 
 #![cfg_attr(not(test), no_main)]
 
 mod bench;
 mod build;
+mod cc;
 mod check;
 mod config;
 mod doctor;
@@ -49,6 +50,20 @@ enum Command {
     New(new::Arguments),
     Bench(bench::Arguments),
     Doctor(doctor::Arguments),
+    Cc(cc::Arguments),
+    /// Compile and link C++ for a virtual CPU, its freestanding part, by the machine's own compiler
+    #[command(name = "c++")]
+    Cxx(cc::Arguments),
+    /// Keep objects in archives, by the machine's own ar
+    Ar(cc::Tool),
+    /// Make the index of an archive, by the machine's own ranlib
+    Ranlib(cc::Tool),
+    /// List symbols, by the machine's own nm
+    Nm(cc::Tool),
+    /// Remove symbols, by the machine's own strip
+    Strip(cc::Tool),
+    /// Say where libraries for a virtual CPU are, by the machine's own pkg-config
+    PkgConfig(cc::Tool),
 }
 
 impl Command {
@@ -61,6 +76,13 @@ impl Command {
             Command::New(arguments) => new::perform(arguments),
             Command::Bench(arguments) => bench::perform(arguments),
             Command::Doctor(arguments) => doctor::perform(arguments),
+            Command::Cc(arguments) => cc::perform(cc::Language::C, arguments),
+            Command::Cxx(arguments) => cc::perform(cc::Language::Cxx, arguments),
+            Command::Ar(tool) => cc::perform_tool("VCPU_AR", "ar", tool),
+            Command::Ranlib(tool) => cc::perform_tool("VCPU_RANLIB", "ranlib", tool),
+            Command::Nm(tool) => cc::perform_tool("VCPU_NM", "nm", tool),
+            Command::Strip(tool) => cc::perform_tool("VCPU_STRIP", "strip", tool),
+            Command::PkgConfig(tool) => cc::perform_pkg_config(tool),
         }
     }
 }
