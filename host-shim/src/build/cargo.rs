@@ -231,7 +231,7 @@ impl Tool {
 }
 
 /// Removes what an outer cargo left in the environment.
-fn remove_traces(command: &mut Command) {
+pub(super) fn remove_traces(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if is_trace(&name.to_string_lossy()) {
             command.env_remove(name);

@@ -126,7 +126,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), UnpackError> {
 }
 
 /// A name beside `path` that no other process and no other thread uses.
-fn sibling(path: &Path) -> PathBuf {
+pub(super) fn sibling(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();

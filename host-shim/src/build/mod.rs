@@ -14,6 +14,7 @@
 //! | module | its subject |
 //! |---|---|
 //! | [`carried`] | linker script, target and guest crates, unpacked into the user's cache |
+//! | [`source`] | third-party sources, fetched and verified |
 //! | [`toolchain`] | which of the two kinds of target the toolchain at hand can build |
 //! | `workspace` | which package and which binary is meant |
 //! | [`sysroot`] | headers and libraries for programs in C |
@@ -23,6 +24,7 @@ mod cargo;
 pub mod carried;
 mod error;
 pub mod sysroot;
+pub mod source;
 pub mod toolchain;
 mod workspace;
 
