@@ -45,15 +45,12 @@ fn main() {
     let mut code = String::new();
     declare(&mut code, "LINK", "Linker script and target description.", &link);
     declare(&mut code, "GUEST", "What an app links, the apps, and a workspace around them.", &guest);
-    let mut library = Fnv::new();
     let is_part = |file: &&File| C_LIBRARY.iter().any(|part| file.name.starts_with(part));
-    for file in link.iter().chain(guest.iter().filter(is_part)) {
-        library.part(file.name.as_bytes());
-        library.part(&read(&file.path));
-    }
-    let about = "A hash of what the C library is built from.";
-    writeln!(code, "/// {about}\npub(super) const C_LIBRARY: &str = \"{:016x}\";", library.0)
-        .expect("a string takes all");
+    let bottom = link.iter().chain(guest.iter().filter(is_part));
+    hash(&mut code, "C_LIBRARY", "A hash of what the C library's part in Rust is built from.", bottom);
+    let ours = guest.iter().filter(|file| file.name.starts_with("libvcpu/libc/c/"));
+    let rules = File { name: "rules".into(), path: manifest_dir.join("src/build/sysroot.rs") };
+    hash(&mut code, "C_TOP", "A hash of what the C library's part in C is built with.", ours.chain([&rules]));
     write(&out.join("carried.rs"), &code);
 }
 
@@ -141,6 +138,17 @@ fn reduced_workspace(root: &Path, carried: &[File]) -> String {
         profile.1.as_table_mut().map(|profile| profile.remove("package"));
     }
     manifest.to_string()
+}
+
+/// Writes the declaration of a hash of files.
+fn hash<'a>(code: &mut String, name: &str, about: &str, files: impl Iterator<Item = &'a File>) {
+    let mut hash = Fnv::new();
+    for file in files {
+        hash.part(file.name.as_bytes());
+        hash.part(&read(&file.path));
+    }
+    writeln!(code, "/// {about}\npub(super) const {name}: &str = \"{:016x}\";", hash.0)
+        .expect("a string takes all");
 }
 
 /// Writes the declaration of a bundle: its hash and its files with their content.

@@ -134,8 +134,14 @@ pub enum BuildError {
         problem: String,
     },
 
+    /// A third-party source cannot be had.
+    #[error(transparent)]
+    Source(#[from] super::source::SourceError),
+
     /// A C compiler or one of its companions did not start.
-    #[error("cannot start `{program}`: {source}; install gcc and binutils, or set {variable} to another path")]
+    #[error(
+        "cannot start `{program}`: {source}; install gcc and binutils, or set {variable} to another path"
+    )]
     Compiler {
         /// The program.
         program: String,

@@ -23,8 +23,8 @@
 mod cargo;
 pub mod carried;
 mod error;
-pub mod sysroot;
 pub mod source;
+pub mod sysroot;
 pub mod toolchain;
 mod workspace;
 

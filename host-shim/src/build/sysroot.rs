@@ -1,17 +1,18 @@
 //! The C library: headers and libraries for `vcpu cc`, built on first use into the user's cache.
 //!
-//! | file | what it is |
-//! |---|---|
-//! | `include/` | musl's headers |
-//! | `lib/libc.a` | musl's top half, and the C that is ours |
-//! | `lib/libvcpu.a` | the bottom half in Rust, with libvcpu and the kernel |
-//! | `lib/libabsent.a` | what Linux has and we do not: answers `ENOSYS` |
-//! | `lib/libm.a`, `lib/libpthread.a` ... | empty: their functions are in `libc.a` |
-//! | `lib/vcpu.ld` | the linker script of images |
+//! | directory | file | what it is |
+//! |---|---|---|
+//! | `libc-*` | `include/` | musl's headers |
+//! | | `lib/libc.a` | musl's top half, and the C that is ours |
+//! | | `lib/libabsent.a` | what Linux has and we do not: answers `ENOSYS` |
+//! | | `lib/libm.a`, `lib/libpthread.a` ... | empty: their functions are in `libc.a` |
+//! | `libvcpu-*` | `libvcpu.a` | the bottom half in Rust, with libvcpu and the kernel |
+//! | | `vcpu.ld` | the linker script of images |
 //!
-//! The directory's name holds a hash of all that it is built from, so nothing in it ever changes.
+//! The directories' names hold hashes of all that they are built from, so nothing in them ever changes.
 
-use super::carried::{self, C_LIBRARY};
+use super::carried::{self, C_LIBRARY, C_TOP};
+use super::source::{self, Registry, Source};
 use super::{BuildError, cargo};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -72,19 +73,37 @@ const FLAGS: &[&str] = &[
     "-c",
 ];
 
+/// The source of the top half.
+fn musl() -> Source {
+    Source {
+        from: Registry::Debian,
+        name: "musl".into(),
+        version: "1.2.3".into(),
+        sha256: "7d5b0b6062521e4627e099e4c9dc8248d32a30285e959b7eecaa780cf8cfd4a4".into(),
+    }
+}
+
 /// Where headers and libraries are.
 #[derive(Clone, Debug)]
-pub struct Sysroot(PathBuf);
+pub struct Sysroot {
+    top: PathBuf,
+    bottom: PathBuf,
+}
 
 impl Sysroot {
     /// The headers.
     pub fn include(&self) -> PathBuf {
-        self.0.join("include")
+        self.top.join("include")
     }
 
-    /// The libraries and the linker script.
-    pub fn lib(&self) -> PathBuf {
-        self.0.join("lib")
+    /// The directories of libraries.
+    pub fn libraries(&self) -> [PathBuf; 2] {
+        [self.top.join("lib"), self.bottom.clone()]
+    }
+
+    /// The linker script.
+    pub fn linker_script(&self) -> PathBuf {
+        self.bottom.join("vcpu.ld")
     }
 }
 
@@ -100,79 +119,91 @@ pub fn program(variable: &str, usual: &str) -> OsString {
 /// What is missing, or does not compile.
 pub fn sysroot() -> Result<Sysroot, BuildError> {
     let cache = carried::cache_directory()?;
-    let place = cache.join(format!("sysroot-{C_LIBRARY}"));
-    if !place.is_dir() {
-        fs::create_dir_all(&cache).map_err(|source| failed(&cache, source))?;
-        // Of many at once, one builds and the others wait for it.
-        let lock = cache.join(".sysroot.lock");
-        let file = fs::File::create(&lock).map_err(|source| failed(&lock, source))?;
-        file.lock().map_err(|source| failed(&lock, source))?;
-        if !place.is_dir() {
-            eprintln!("vcpu: building the C library, once; this takes a minute");
-            let temporary = tempfile::tempdir_in(&cache).map_err(|source| failed(&cache, source))?;
-            build(temporary.path())?;
-            fs::rename(temporary.path().join("sysroot"), &place).map_err(|source| failed(&place, source))?;
-        }
+    Ok(Sysroot {
+        top: once(&cache, &format!("libc-{C_TOP}"), build_top)?,
+        bottom: once(&cache, &format!("libvcpu-{C_LIBRARY}"), build_bottom)?,
+    })
+}
+
+/// The directory of this name in the cache, filled if it is not there.
+fn once(
+    cache: &Path,
+    name: &str,
+    build: impl FnOnce(&Path) -> Result<(), BuildError>,
+) -> Result<PathBuf, BuildError> {
+    let place = cache.join(name);
+    if place.is_dir() {
+        return Ok(place);
     }
-    Ok(Sysroot(place))
+    create(cache)?;
+    // Of many at once, one builds and the others wait for it.
+    let lock = cache.join(".libc.lock");
+    let file = fs::File::create(&lock).map_err(|source| failed(&lock, source))?;
+    file.lock().map_err(|source| failed(&lock, source))?;
+    if !place.is_dir() {
+        eprintln!("vcpu: building the C library ({name}), once");
+        let temporary = tempfile::tempdir_in(cache).map_err(|source| failed(cache, source))?;
+        build(temporary.path())?;
+        fs::rename(temporary.path().join("done"), &place).map_err(|source| failed(&place, source))?;
+    }
+    Ok(place)
 }
 
 fn failed(path: &Path, source: io::Error) -> BuildError {
     BuildError::LibraryFile { path: path.to_owned(), source }
 }
 
-fn build(directory: &Path) -> Result<(), BuildError> {
-    let guest = carried::unpack_guest()?;
-    let ours = guest.join("libvcpu/libc/c");
-    let musl = PathBuf::from("/tmp/musl");
-    let include = directory.join("sysroot/include");
-    let lib = directory.join("sysroot/lib");
+/// Builds the part in Rust into `done` below a directory.
+fn build_bottom(directory: &Path) -> Result<(), BuildError> {
+    let done = directory.join("done");
+    create(&done)?;
+    let library = cargo::build_library(&carried::unpack_guest()?, &directory.join("target"))?;
+    copy_file(&library, &done.join("libvcpu.a"))?;
+    copy_file(&carried::unpack_link()?.script, &done.join("vcpu.ld"))
+}
+
+/// Builds the part in C into `done` below a directory.
+fn build_top(directory: &Path) -> Result<(), BuildError> {
+    let ours = carried::unpack_guest()?.join("libvcpu/libc/c");
+    let musl = source::fetch(&musl())?;
+    let include = directory.join("done/include");
+    let lib = directory.join("done/lib");
     for folder in [&include, &lib, &directory.join("internal/bits"), &directory.join("objects")] {
         create(folder)?;
     }
 
-    copy(&musl.join("include"), &include)?;
-    copy(&musl.join("arch/generic/bits"), &include.join("bits"))?;
-    copy(&musl.join("arch/x86_64/bits"), &include.join("bits"))?;
-    let types = read(&musl.join("arch/x86_64/bits/alltypes.h.in"))? + &read(&musl.join("include/alltypes.h.in"))?;
-    write(&include.join("bits/alltypes.h"), &all_types(&types))?;
+    for headers in ["include", "arch/generic/bits", "arch/x86_64/bits"] {
+        let bits = if headers == "include" { include.clone() } else { include.join("bits") };
+        copy(&musl.join(headers), &bits)?;
+    }
+    let types =
+        ["arch/x86_64/bits/alltypes.h.in", "include/alltypes.h.in"].map(|file| read(&musl.join(file)));
+    let [of_processor, general] = types;
+    write(&include.join("bits/alltypes.h"), &all_types(&(of_processor? + &general?)))?;
     let table = read(&musl.join("arch/x86_64/bits/syscall.h.in"))?;
     let names = calls(&table);
     // Programs see no numbers of calls, since there are none.
     write(&include.join("bits/syscall.h"), "")?;
     write(&directory.join("internal/bits/syscall.h"), &call_header(&names))?;
-
-    let unit = |source: PathBuf, name: &str| Unit { source, object: directory.join("objects").join(name) };
-    let mut units = Vec::new();
-    for (source, name) in sources(&musl.join("src"))? {
-        units.push(unit(source, &name));
-    }
-    for file in list(&ours)? {
-        if file.extension().is_some_and(|extension| extension == "c" || extension == "s") {
-            let name = format!("vcpu_{}.o", stem(&file));
-            units.push(unit(file, &name));
-        }
-    }
     let absent = directory.join("absent.c");
     write(&absent, &absent_calls(&names))?;
+
+    let unit =
+        |(source, name): (PathBuf, String)| Unit { source, object: directory.join("objects").join(name) };
+    let is_source = |file: &PathBuf| file.extension().is_some_and(|end| end == "c" || end == "s");
+    let own = list(&ours)?.into_iter().filter(is_source);
+    let own = own.map(|file| (file.clone(), format!("vcpu_{}.o", stem(&file))));
+    let units: Vec<_> = sources(&musl.join("src"))?.into_iter().chain(own).map(unit).collect();
+    let absent = Unit { source: absent, object: directory.join("absent.o") };
     let mut includes = vec![directory.join("internal"), ours.join("arch")];
-    includes.extend(["arch/x86_64", "arch/generic", "src/include", "src/internal"].map(|folder| musl.join(folder)));
+    let inside = ["arch/x86_64", "arch/generic", "src/include", "src/internal"];
+    includes.extend(inside.map(|folder| musl.join(folder)));
     includes.push(include);
-    std::thread::scope(|scope| {
-        let rust = scope.spawn(|| cargo::build_library(&guest, &directory.join("target")));
-        compile(&units, &includes)?;
-        let absent = Unit { source: absent, object: directory.join("absent.o") };
-        compile(std::slice::from_ref(&absent), &includes)?;
-        archive(&lib.join("libc.a"), units.iter().map(|unit| unit.object.as_path()))?;
-        archive(&lib.join("libabsent.a"), [absent.object.as_path()])?;
-        EMPTY_LIBRARIES.iter().try_for_each(|name| archive(&lib.join(format!("lib{name}.a")), []))?;
-        let rust = match rust.join() {
-            Ok(library) => library?,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        copy_file(&rust, &lib.join("libvcpu.a"))?;
-        copy_file(&carried::unpack_link()?.script, &lib.join("vcpu.ld"))
-    })
+    compile(&units, &includes)?;
+    compile(std::slice::from_ref(&absent), &includes)?;
+    archive(&lib.join("libc.a"), units.iter().map(|unit| unit.object.as_path()))?;
+    archive(&lib.join("libabsent.a"), [absent.object.as_path()])?;
+    EMPTY_LIBRARIES.iter().try_for_each(|name| archive(&lib.join(format!("lib{name}.a")), []))
 }
 
 /// One file to compile.

@@ -15,8 +15,6 @@ _Thread_local struct pthread vcpu_thread __asm__("__vcpu_thread") = {
     .locale = &libc.global_locale,
 };
 
-char *__progname = "", *__progname_full = "";
-size_t __hwcap;
 
 /* C++ wants an address that is this program's. */
 void *__dso_handle;

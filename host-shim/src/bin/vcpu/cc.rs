@@ -160,7 +160,8 @@ fn understand(arguments: Vec<OsString>) -> Result<Request, String> {
             }
             _ => {
                 if let Some(value) = text.strip_prefix("--vcpu-memory=") {
-                    request.memory = size(value).map_err(|error| format!("--vcpu-memory={value}: {error}"))?;
+                    request.memory =
+                        size(value).map_err(|error| format!("--vcpu-memory={value}: {error}"))?;
                 } else if let Some(value) = text.strip_prefix("--vcpu-stack=") {
                     request.stack = size(value).map_err(|error| format!("--vcpu-stack={value}: {error}"))?;
                 } else {
@@ -260,11 +261,10 @@ fn link_flags(
     compiler: &OsStr,
     sysroot: &Sysroot,
 ) -> Result<(Vec<OsString>, Vec<OsString>), Failure> {
-    let lib = sysroot.lib();
     let mut before: Vec<OsString> = LINK.iter().map(OsString::from).collect();
-    before.push(joined("-L", &lib));
+    before.extend(sysroot.libraries().iter().map(|folder| joined("-L", folder)));
     before.push("-T".into());
-    before.push(lib.join("vcpu.ld").into());
+    before.push(sysroot.linker_script().into());
     before.push(format!("-Wl,--defsym=__vcpu_memory={}", request.memory).into());
     before.push(format!("-Wl,--defsym=__vcpu_stack={}", request.stack).into());
     let mut after: Vec<OsString> = vec!["-Wl,--start-group".into(), "-lc".into(), "-lvcpu".into()];
@@ -333,7 +333,8 @@ pub(crate) fn perform_tool(variable: &str, usual: &str, tool: Tool) -> Result<St
 pub(crate) fn perform_pkg_config(tool: Tool) -> Result<Status, Failure> {
     let program = sysroot::program("VCPU_PKG_CONFIG", "pkg-config");
     let mut command = Command::new(&program);
-    command.env("PKG_CONFIG_LIBDIR", sysroot::sysroot()?.lib().join("pkgconfig")).arg("--static");
+    // What the user built is found by PKG_CONFIG_PATH.
+    command.env("PKG_CONFIG_LIBDIR", "").arg("--static");
     let error = command.args(tool.arguments).exec();
     Err(not_started(&program, &error))
 }
