@@ -53,8 +53,11 @@ const PACKAGES: &[&str] = &[
 pub fn image(package: &str) -> &'static Path {
     static IMAGES: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let images = IMAGES.get_or_init(|| {
-        let options =
-            Options { manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()), target_spec: None, quiet: true };
+        let options = Options {
+            manifest_dir: Some(env!("CARGO_MANIFEST_DIR").into()),
+            quiet: true,
+            ..Options::default()
+        };
         let built = build(PACKAGES, &options).unwrap_or_else(|error| panic!("no images: {error}"));
         built.into_iter().map(|image| image.path).collect()
     });

@@ -21,7 +21,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Builds the images of all apps and says where they are.
+    /// Builds the images of all apps in Rust and says where they are; ports are built by name.
     Images,
     /// Runs the checks that need no test: format, clippy, documentation, licences.
     Check,
@@ -93,7 +93,8 @@ fn cargo(arguments: &[&str]) -> Result {
 
 fn images() -> Result {
     let apps = std::fs::read_dir(root().join("apps")).map_err(|error| format!("apps: {error}"))?;
-    let mut names: Vec<_> = apps.filter_map(|app| app.ok()?.file_name().into_string().ok()).collect();
+    let apps = apps.filter_map(|app| app.ok()).filter(|app| app.path().join("Cargo.toml").is_file());
+    let mut names: Vec<_> = apps.filter_map(|app| app.file_name().into_string().ok()).collect();
     names.sort();
     names.iter().try_for_each(|name| cargo(&["vcpu", "build", name]))
 }

@@ -1,6 +1,7 @@
 //! What can go wrong on the way to an image, each as one sentence that ends with what to do.
 
 use super::carried::UnpackError;
+use super::port::PortError;
 use std::io;
 use std::path::PathBuf;
 
@@ -172,6 +173,14 @@ pub enum BuildError {
         /// The kind of target.
         kind: super::TargetKind,
     },
+
+    /// A port cannot be built.
+    #[error(transparent)]
+    Port(#[from] PortError),
+
+    /// A folder that is no port.
+    #[error("there is no port {}; a port is a folder of `apps` with a port.toml", .0.display())]
+    NoPort(PathBuf),
 }
 
 impl BuildError {
@@ -186,6 +195,8 @@ impl BuildError {
                 | NoSuchPackage { .. }
                 | NoBinary(_)
                 | ManyBinaries { .. }
+                | NoPort(_)
+                | Port(PortError::NoSuchImage { .. })
         )
     }
 }

@@ -14,6 +14,7 @@
 //! | module | its subject |
 //! |---|---|
 //! | [`carried`] | linker script, target and guest crates, unpacked into the user's cache |
+//! | [`port`] | ports: programs in C with a build of their own |
 //! | [`source`] | third-party sources, fetched and verified |
 //! | [`toolchain`] | which of the two kinds of target the toolchain at hand can build |
 //! | `workspace` | which package and which binary is meant |
@@ -23,6 +24,7 @@
 mod cargo;
 pub mod carried;
 mod error;
+pub mod port;
 pub mod source;
 pub mod sysroot;
 pub mod toolchain;
@@ -44,6 +46,11 @@ pub struct Options {
     pub target_spec: Option<TargetSpec>,
     /// Keeps cargo from reporting its progress. Warnings and errors of the compiler are shown all the same.
     pub quiet: bool,
+    /// Shows what the builds of ports write while they run; otherwise its end if they fail.
+    pub verbose: bool,
+    /// The program `vcpu`, which ports are built with. If `None`, what the environment variable `VCPU`
+    /// says, else the running program.
+    pub tool: Option<PathBuf>,
 }
 
 /// An image that has been built.
@@ -59,8 +66,9 @@ pub struct Built {
 
 /// Builds apps, and answers their images in the same order.
 ///
-/// A word without a slash names a package of the workspace around [`Options::manifest_dir`]; everything
-/// else (`.`, `./fib`, `/home/me/fib`) is the directory of a package, relative to the current directory.
+/// A word without a slash names a port or a package of the workspace around [`Options::manifest_dir`], where
+/// a port is the folder `apps/WORD` with a `port.toml` ([`port`]), and `WORD:IMAGE` one of its images;
+/// everything else (`.`, `./fib`, `/home/me/fib`) is the directory of a package, relative to the current directory.
 /// Apps of one workspace are built by one call of cargo, which reports to standard error.
 ///
 /// # Errors
@@ -69,6 +77,23 @@ pub struct Built {
 pub fn build<A: AsRef<Path>>(apps: &[A], options: &Options) -> Result<Vec<Built>, BuildError> {
     // A package made by `vcpu new` points to the unpacked crates; they may have been cleaned away.
     carried::unpack_guest()?;
+    let mut built = vec![None; apps.len()];
+    let mut packages = Vec::new();
+    for (index, app) in apps.iter().enumerate() {
+        match port::locate(app.as_ref(), options)? {
+            Some(port) => built[index] = Some(port.image(options)?),
+            None => packages.push(index),
+        }
+    }
+    let names: Vec<_> = packages.iter().map(|index| apps[*index].as_ref()).collect();
+    for (index, image) in packages.into_iter().zip(build_packages(&names, options)?) {
+        built[index] = Some(image);
+    }
+    Ok(built.into_iter().flatten().collect())
+}
+
+/// Builds packages, those of one workspace by one call of cargo.
+fn build_packages(apps: &[&Path], options: &Options) -> Result<Vec<Built>, BuildError> {
     let apps = workspace::locate(apps, options)?;
     let mut built = vec![None; apps.len()];
     for index in 0..apps.len() {

@@ -49,14 +49,14 @@ pub(super) fn locate<A: AsRef<Path>>(apps: &[A], options: &Options) -> Result<Ve
 }
 
 /// Whether this is the name of a package rather than the path of its directory.
-fn is_name(app: &Path) -> bool {
+pub(super) fn is_name(app: &Path) -> bool {
     let mut components = app.components();
     let single = matches!(components.next(), Some(std::path::Component::Normal(_)));
     single && components.next().is_none() && !app.as_os_str().as_encoded_bytes().contains(&b'/')
 }
 
 /// The nearest manifest in a directory or above it.
-fn manifest_around(directory: &Path) -> Option<PathBuf> {
+pub(super) fn manifest_around(directory: &Path) -> Option<PathBuf> {
     let directory = std::path::absolute(directory).ok()?;
     directory.ancestors().map(|ancestor| ancestor.join("Cargo.toml")).find(|manifest| manifest.is_file())
 }
@@ -132,7 +132,7 @@ fn with_binaries(metadata: &Metadata) -> Vec<String> {
 }
 
 /// Asks cargo about the workspace of a manifest.
-fn read(manifest: &Path) -> Result<Metadata, BuildError> {
+pub(super) fn read(manifest: &Path) -> Result<Metadata, BuildError> {
     let directory = manifest.parent().unwrap_or(manifest);
     // A relative target directory is meant relative to where we are, not to where cargo will run.
     let target = std::env::var_os("CARGO_TARGET_DIR").and_then(|target| std::path::absolute(target).ok());

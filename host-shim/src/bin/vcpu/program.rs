@@ -12,8 +12,9 @@ use vcpu_host::build::{self, BuildError, Options, TargetSpec};
 pub(crate) struct Program {
     /// An image, an app by its package's name, or the directory of its package
     ///
-    /// A file is an image. A directory with a Cargo.toml is an app, which is built first. Any other
-    /// word without a slash is the name of a package in the workspace around the current directory.
+    /// A file is an image. A directory with a Cargo.toml or a port.toml is an app, which is built first.
+    /// Any other word without a slash is the name of a package in the workspace around the current
+    /// directory, or of a port, a folder of its `apps`; PORT:IMAGE is one of several images of a port.
     #[arg(value_name = "IMAGE|APP")]
     pub(crate) program: Option<OsString>,
 
@@ -67,9 +68,9 @@ pub(crate) fn find(arguments: &Program, verbose: bool) -> Result<Found, Failure>
 }
 
 /// Builds the app that is meant.
-pub(crate) fn build(arguments: &Program) -> Result<Found, Failure> {
+pub(crate) fn build(arguments: &Program, verbose: bool) -> Result<Found, Failure> {
     match meaning(arguments.program())? {
-        Meaning::App(app) => make(&app, &arguments.build, false, false),
+        Meaning::App(app) => make(&app, &arguments.build, false, verbose),
         Meaning::Image(path) => Err(Failure::image(format_args!(
             "{} is a file, not an app; name a package or its directory",
             path.display()
@@ -81,7 +82,7 @@ fn make(app: &Path, arguments: &BuildArguments, quiet: bool, verbose: bool) -> R
     if verbose {
         output::note(&format_args!("building {}", app.display()));
     }
-    let options = Options { target_spec: arguments.target_spec, quiet, ..Options::default() };
+    let options = Options { target_spec: arguments.target_spec, quiet, verbose, ..Options::default() };
     let built = build::build(&[app], &options).map_err(|error| explain(app, error))?;
     let built = built.into_iter().next();
     let built = built.ok_or_else(|| Failure::runner("cargo built nothing; please report this"))?;
@@ -97,7 +98,7 @@ fn meaning(program: &OsStr) -> Result<Meaning, Failure> {
     let shown = path.display();
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(Meaning::Image(path.into())),
-        Ok(metadata) if metadata.is_dir() && path.join("Cargo.toml").is_file() => {
+        Ok(metadata) if metadata.is_dir() && is_app(path) => {
             // The dot in front keeps a directory beside us from being taken for a name.
             Ok(Meaning::App(if is_word(program) { Path::new(".").join(path) } else { path.into() }))
         }
@@ -106,7 +107,10 @@ fn meaning(program: &OsStr) -> Result<Meaning, Failure> {
             "{shown} is a directory without a Cargo.toml; name an image or the directory of a package"
         ))),
         Ok(_) => Err(Failure::image(format_args!("{shown} is not a regular file; copy the image to one"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_word(program) => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && (is_word(program) || is_image_of_port(path)) =>
+        {
             Ok(Meaning::App(path.into()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::image(format_args!(
@@ -114,6 +118,17 @@ fn meaning(program: &OsStr) -> Result<Meaning, Failure> {
         ))),
         Err(error) => Err(Failure::image(format_args!("cannot look at {shown}: {error}; check its path"))),
     }
+}
+
+/// Whether the directory holds a package or a port.
+fn is_app(directory: &Path) -> bool {
+    directory.join("Cargo.toml").is_file() || build::port::is_port(directory)
+}
+
+/// Whether this is `FOLDER:IMAGE` with the folder of a port.
+fn is_image_of_port(path: &Path) -> bool {
+    let folder = path.to_str().and_then(|path| path.rsplit_once(':'));
+    folder.is_some_and(|(folder, _)| build::port::is_port(Path::new(folder)))
 }
 
 /// Whether this can be a package's name.
