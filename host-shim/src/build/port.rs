@@ -221,7 +221,8 @@ impl Port {
     }
 
     fn build(&self, options: &Options, native: bool) -> Result<PathBuf, BuildError> {
-        let library = if native { PathBuf::new() } else { sysroot::sysroot()?.lib() };
+        // Directories of the C library are named by what they are built from.
+        let libraries = if native { Vec::new() } else { sysroot::sysroot()?.libraries().to_vec() };
         let ports = self.target_directory()?.join("vcpu/ports");
         fs::create_dir_all(&ports).map_err(failed(&ports))?;
         let name = if native { format!("{}-native", self.name) } else { self.name.clone() };
@@ -233,7 +234,7 @@ impl Port {
         let lock = fs::File::create(file("lock")).map_err(failed(&file("lock")))?;
         lock.lock().map_err(failed(&file("lock")))?;
         let (flags, jobs) = (variable("CFLAGS", "-O2"), variable("JOBS", &jobs()));
-        let wanted = self.fingerprint(&library, &flags)?;
+        let wanted = self.fingerprint(&libraries, &flags)?;
         if !fs::read_to_string(&stamp).is_ok_and(|built| built == wanted) {
             let _ = fs::remove_file(&stamp);
             if place.is_dir() {
@@ -319,13 +320,13 @@ impl Port {
     }
 
     /// A hash of all that decides what comes out.
-    fn fingerprint(&self, library: &Path, flags: &str) -> Result<String, PortError> {
+    fn fingerprint(&self, libraries: &[PathBuf], flags: &str) -> Result<String, PortError> {
         let mut hasher = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        add(library.as_os_str().as_encoded_bytes());
+        libraries.iter().for_each(|library| add(library.as_os_str().as_encoded_bytes()));
         add(flags.as_bytes());
         for path in files(&self.directory)? {
             add(path.as_os_str().as_encoded_bytes());
