@@ -28,11 +28,11 @@ use core::fmt;
 use end::bury;
 use vcpu_kernel_core::policy::Kind;
 
-pub(crate) use block::{MAIN, SERVICE, for_each, init, of, service_time};
+pub(crate) use block::{MAIN, SERVICE, for_each, init, of};
 pub(crate) use end::{set_death, vanish};
 
 pub use crate::stack::{MINIMUM as MINIMUM_STACK, NORMAL as NORMAL_STACK};
-pub use block::Thread;
+pub use block::{Thread, service_time};
 pub use end::{Ended, abandoned_stacks, ended};
 pub use handle::{Handle, Statistics, all};
 pub use vcpu_kernel_core::priority::Priority;

@@ -293,7 +293,7 @@ pub(crate) fn for_each(mut action: impl FnMut(Handle)) {
 }
 
 /// Nanoseconds for which no thread had the processor.
-pub(crate) fn service_time() -> u64 {
+pub fn service_time() -> u64 {
     event::without(|| SERVICE.cpu_time.get())
 }
 

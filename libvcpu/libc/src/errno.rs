@@ -4,12 +4,16 @@
 pub const EPERM: i64 = 1;
 /// No such file or directory.
 pub const ENOENT: i64 = 2;
+/// No such process or thread.
+pub const ESRCH: i64 = 3;
 /// A wait was interrupted.
 pub const EINTR: i64 = 4;
 /// Input or output error.
 pub const EIO: i64 = 5;
 /// No such descriptor, or not open for this.
 pub const EBADF: i64 = 9;
+/// No such child.
+pub const ECHILD: i64 = 10;
 /// Try again.
 pub const EAGAIN: i64 = 11;
 /// Out of memory.
@@ -40,5 +44,18 @@ pub const EPIPE: i64 = 32;
 pub const EDEADLK: i64 = 35;
 /// Function not implemented.
 pub const ENOSYS: i64 = 38;
+/// Not supported.
+pub const ENOTSUP: i64 = 95;
 /// Timed out.
 pub const ETIMEDOUT: i64 = 110;
+
+unsafe extern "C" {
+    /// Where the calling thread keeps the number.
+    fn __errno_location() -> *mut core::ffi::c_int;
+}
+
+/// Sets the calling thread's `errno`.
+pub(crate) fn set_errno(number: i64) {
+    // SAFETY: the place is the thread's own and lives as long as it.
+    unsafe { *__errno_location() = number as core::ffi::c_int };
+}

@@ -12,6 +12,9 @@
 //! | [`files`] | descriptors, files, directories, streams |
 //! | [`memory`] | the `malloc` family, `mmap` |
 //! | [`cancel`] | cancellation points |
+//! | [`process`] | what the process is and may use |
+//! | [`time`] | clocks and sleeping |
+//! | [`cxx`] | what the freestanding part of C++ calls |
 //! | [`futex`] | waiting for a word to change, for musl's own locks |
 
 #![no_std]
@@ -20,8 +23,11 @@
 extern crate alloc;
 
 pub mod cancel;
+pub mod cxx;
 pub mod errno;
 pub mod files;
 pub mod futex;
 pub mod memory;
+pub mod process;
 pub mod start;
+pub mod time;
