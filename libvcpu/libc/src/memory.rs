@@ -1,7 +1,8 @@
 //! The `malloc` family, by the crate `dlmalloc`.
 //!
 //! It gets its memory from the kernel's heap in pieces and keeps it. One vCPU needs no lock: a block is found or
-//! given back with events off, which takes a bounded time. What takes long, getting a piece, clearing and
+//! given back with events off, which takes a bounded time. Small blocks that are given back are kept for the next
+//! who wants as much, a few of each size. What takes long, getting a piece, clearing and
 //! copying, is done with events on.
 
 use crate::errno::{EINVAL, ENOMEM, set_errno};
@@ -67,6 +68,44 @@ unsafe impl Allocator for Source {
     fn page_size(&self) -> usize {
         4096
     }
+}
+
+/// Sizes of which blocks are kept: 32 bytes, 48, ... with the header.
+const KEPT_SIZES: usize = 64;
+
+/// Blocks of a size that are kept, at most.
+const KEPT_BLOCKS: u32 = 32;
+
+/// Small blocks that were given back: each holds the address of the next.
+#[derive(Clone, Copy)]
+struct Kept {
+    first: *mut u8,
+    count: u32,
+}
+
+struct KeptBlocks(UnsafeCell<[Kept; KEPT_SIZES]>);
+
+// SAFETY: touched with events off only, on the one vCPU.
+unsafe impl Sync for KeptBlocks {}
+
+static KEPT: KeptBlocks = KeptBlocks(UnsafeCell::new([Kept { first: null_mut(), count: 0 }; KEPT_SIZES]));
+
+/// The kept block for this size, if there is one.
+#[inline(always)]
+fn take_kept(size: usize) -> Option<*mut u8> {
+    let place = size.max(24).wrapping_add(7) / 16 - 1;
+    event::without(|| {
+        // SAFETY: with events off, nobody else is here.
+        let kept = unsafe { (*KEPT.0.get()).get_mut(place)? };
+        let block = kept.first;
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: a kept block holds the next one's address.
+        kept.first = unsafe { *block.cast() };
+        kept.count -= 1;
+        Some(block)
+    })
 }
 
 struct Heap(UnsafeCell<Dlmalloc<Source>>);
@@ -147,6 +186,9 @@ unsafe fn room(block: *mut u8) -> usize {
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut u8 {
+    if let Some(block) = take_kept(size) {
+        return block;
+    }
     // SAFETY: any size may be asked for.
     allocate(size, ALIGN, |heap| unsafe { heap.c_malloc(size) })
 }
@@ -154,8 +196,20 @@ extern "C" fn malloc(size: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(block: *mut u8) {
     if !block.is_null() {
-        // SAFETY: the caller's block is one of this heap, and nobody uses it any more.
-        with(|heap| unsafe { heap.c_free(block) });
+        // SAFETY: the caller's block is one of this heap, and nobody uses it any more: a kept one holds the
+        // next one's address. With events off, nobody else is here.
+        event::without(|| unsafe {
+            let place = (room(block) - 8) / 16 - 1;
+            match (*KEPT.0.get()).get_mut(place) {
+                Some(kept) if kept.count < KEPT_BLOCKS => {
+                    assert!(kept.first != block, "free: the block at {block:?} was freed twice");
+                    *block.cast() = kept.first;
+                    kept.first = block;
+                    kept.count += 1;
+                }
+                _ => (*HEAP.0.get()).c_free(block),
+            }
+        });
     }
 }
 
