@@ -26,7 +26,7 @@ pub(crate) static COMPACT: AtomicU32 = AtomicU32::new(0);
 /// MXCSR as the calling convention wants it: all exceptions masked, round to nearest.
 pub(crate) static DEFAULT_MXCSR: u32 = 0x1f80;
 
-/// Asks the processor what there is to save.
+/// Asks the processor what there is to save, and lets `memcpy` and its kin use what is saved.
 ///
 /// # Panics
 ///
@@ -35,7 +35,8 @@ pub(crate) fn init() {
     const OSXSAVE: u32 = 1 << 27;
     assert!(__cpuid(1).ecx & OSXSAVE != 0, "this processor or its operating system lacks XSAVE");
     // SAFETY: OSXSAVE says that the instruction may be used; 0 is the register that always exists.
-    let mask = unsafe { _xgetbv(0) } & !LEFT_ALONE;
+    let state = unsafe { _xgetbv(0) };
+    let mask = state & !LEFT_ALONE;
     let features = __cpuid_count(0xd, 1).eax;
     // Of all that is enabled. In a virtual machine this instruction is a slow one, so single components are
     // asked about only where those that are left alone could make the difference.
@@ -51,4 +52,6 @@ pub(crate) fn init() {
     MASK_LOW.store(mask as u32, Relaxed);
     MASK_HIGH.store((mask >> 32) as u32, Relaxed);
     COMPACT.store(features >> 1 & 1, Relaxed);
+    // SAFETY: the processor was asked, and all registers that it names are saved from here on.
+    unsafe { vcpu_kernel_strings::choose(vcpu_kernel_strings::Variant::best(state)) };
 }

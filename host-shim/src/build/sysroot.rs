@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Folders of musl's `src` of which nothing is taken: what is in them is ours, or not to be had.
-const FOLDERS_LEFT_OUT: &[&str] = &["aio", "include", "ldso", "malloc", "mq", "process", "thread"];
+const FOLDERS_LEFT_OUT: &[&str] = &["aio", "include", "ldso", "malloc", "process", "thread"];
 
 /// Files of the other folders that are ours in `libvcpu/libc`, or in the kernel.
 const FILES_LEFT_OUT: &[&str] = &[
@@ -37,16 +37,30 @@ const FILES_LEFT_OUT: &[&str] = &[
     "internal/version",
     "linux/clone",
     "linux/membarrier",
+    "mq/mq_notify",
+    "stdio/pclose",
+    "stdio/popen",
     "string/bcmp",
+    "string/memchr",
     "string/memcmp",
     "string/memcpy",
     "string/memmove",
+    "string/memrchr",
     "string/memset",
+    "string/stpcpy",
+    "string/strcat",
+    "string/strchr",
+    "string/strchrnul",
+    "string/strcmp",
+    "string/strcpy",
     "string/strlen",
+    "string/strncmp",
+    "string/strnlen",
+    "string/strrchr",
 ];
 
 /// Files of the folders left out that are taken all the same.
-const FILES_TAKEN: &[&str] = &["process/execl", "process/execv", "thread/__lock"];
+const FILES_TAKEN: &[&str] = &["process/exec", "process/fexecve", "process/wait", "thread/__lock"];
 
 /// Libraries that programs name and that are all in `libc.a`.
 const EMPTY_LIBRARIES: &[&str] = &["crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet"];
@@ -190,19 +204,21 @@ fn build_top(directory: &Path) -> Result<(), BuildError> {
 
     let unit =
         |(source, name): (PathBuf, String)| Unit { source, object: directory.join("objects").join(name) };
-    let is_source = |file: &PathBuf| file.extension().is_some_and(|end| end == "c" || end == "s");
-    let own = list(&ours)?.into_iter().filter(is_source);
-    let own = own.map(|file| (file.clone(), format!("vcpu_{}.o", stem(&file))));
-    let units: Vec<_> = sources(&musl.join("src"))?.into_iter().chain(own).map(unit).collect();
-    let absent = Unit { source: absent, object: directory.join("absent.o") };
+    let units: Vec<_> =
+        sources(&musl.join("src"))?.into_iter().chain(own_sources(&ours, "vcpu")?).map(unit).collect();
+    let absent: Vec<_> = own_sources(&ours.join("absent"), "absent")?
+        .into_iter()
+        .chain([(absent, "absent.o".to_owned())])
+        .map(unit)
+        .collect();
     let mut includes = vec![directory.join("internal"), ours.join("arch")];
     let inside = ["arch/x86_64", "arch/generic", "src/include", "src/internal"];
     includes.extend(inside.map(|folder| musl.join(folder)));
     includes.push(include);
     compile(&units, &includes)?;
-    compile(std::slice::from_ref(&absent), &includes)?;
+    compile(&absent, &includes)?;
     archive(&lib.join("libc.a"), units.iter().map(|unit| unit.object.as_path()))?;
-    archive(&lib.join("libabsent.a"), [absent.object.as_path()])?;
+    archive(&lib.join("libabsent.a"), absent.iter().map(|unit| unit.object.as_path()))?;
     EMPTY_LIBRARIES.iter().try_for_each(|name| archive(&lib.join(format!("lib{name}.a")), []))
 }
 
@@ -239,6 +255,13 @@ fn sources(root: &Path) -> Result<Vec<(PathBuf, String)>, BuildError> {
         }));
     }
     Ok(found)
+}
+
+/// Our own sources in a folder, each with the name of its object.
+fn own_sources(folder: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>, BuildError> {
+    let is_source = |file: &PathBuf| file.extension().is_some_and(|end| end == "c");
+    let found = list(folder)?.into_iter().filter(is_source);
+    Ok(found.map(|file| (file.clone(), format!("{prefix}_{}.o", stem(&file)))).collect())
 }
 
 /// Compiles all, as many at a time as there are processors.

@@ -15,6 +15,7 @@
 //! | [`process`] | what the process is and may use |
 //! | [`time`] | clocks and sleeping |
 //! | [`cxx`] | what the freestanding part of C++ calls |
+//! | [`string`] | the functions of `string.h` that programs call most |
 //! | [`futex`] | waiting for a word to change, for musl's own locks |
 
 #![no_std]
@@ -30,4 +31,5 @@ pub mod futex;
 pub mod memory;
 pub mod process;
 pub mod start;
+pub mod string;
 pub mod time;

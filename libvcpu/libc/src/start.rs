@@ -77,6 +77,12 @@ extern "C" fn __vcpu_sys_exit_group(status: i64) -> i64 {
     boot::finish(status as u8)
 }
 
+/// As [`__vcpu_sys_exit_group`]: threads end by other means.
+#[unsafe(no_mangle)]
+extern "C" fn __vcpu_sys_exit(status: i64) -> i64 {
+    __vcpu_sys_exit_group(status)
+}
+
 /// Gives the stack protector its canary, a number that cannot be foretold where the processor has random
 /// numbers. Its lowest byte is zero, which ends a string.
 #[unsafe(no_mangle)]

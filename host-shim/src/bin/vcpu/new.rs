@@ -34,8 +34,8 @@ const TAKEN: &[&str] = &[
     "for", "gen", "if", "impl", "in", "incremental", "let", "libvcpu", "loop", "macro", "match", "mod",
     "move", "mut", "override", "priv", "proc-macro", "proc_macro", "pub", "ref", "return", "self", "Self",
     "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "typeof", "union",
-    "unsafe", "unsized", "use", "vcpu-abi", "vcpu-kernel", "vcpu-kernel-core", "virtual", "where",
-    "while", "yield", "_",
+    "unsafe", "unsized", "use", "vcpu-abi", "vcpu-kernel", "vcpu-kernel-core", "vcpu-kernel-strings",
+    "virtual", "where", "while", "yield", "_",
 ];
 
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
