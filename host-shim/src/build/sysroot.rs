@@ -302,8 +302,8 @@ fn run(command: &mut Command, variable: &'static str) -> Result<(), BuildError> 
         return Ok(());
     }
     let last = command.get_args().last().unwrap_or_default().to_string_lossy().into_owned();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(BuildError::Library(format!("{last}: {said}")))
+    let said: Vec<_> = String::from_utf8_lossy(&output.stderr).lines().take(8).map(str::to_owned).collect();
+    Err(BuildError::Library(format!("{last}: {}", said.join("\n"))))
 }
 
 /// The names of Linux's calls that musl knows, from its table of numbers.
@@ -329,7 +329,7 @@ fn absent_calls(names: &[&str]) -> String {
     const ENOSYS: u32 = 38;
     let mut text = String::new();
     for name in names {
-        writeln!(text, "__attribute__((weak)) long __vcpu_sys_{name}(void) {{ return -{ENOSYS}; }}")
+        writeln!(text, "__attribute__((__weak__)) long __vcpu_sys_{name}(void) {{ return -{ENOSYS}; }}")
             .expect("a string takes all");
     }
     text

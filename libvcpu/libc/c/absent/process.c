@@ -1,6 +1,8 @@
 /* What makes other processes, loads code or starts requests behind the program's back: not to be had, and each
    says so by its error. `vcpu cc --strict` leaves this file out. */
 
+#define _GNU_SOURCE
+
 #include <aio.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ABSENT __attribute__((weak))
+#define ABSENT __attribute__((__weak__))
 
 static int fail(void)
 {
