@@ -1,5 +1,6 @@
 //! Chores of this repository: `cargo xtask --help` lists them.
 
+mod full;
 mod licences;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum Chore {
         #[arg(default_value_t = 60)]
         seconds: u32,
     },
+    /// Does everything, also what takes long: checks, images, ports, all tests; prints a table.
+    Full,
     /// Checks that every dependency has a licence that deny.toml allows.
     Licences,
 }
@@ -65,6 +68,7 @@ fn carry_out(chore: Chore) -> Result {
         }
         Chore::Book => book(),
         Chore::Fuzz { seconds } => fuzz(seconds),
+        Chore::Full => full::run(),
         Chore::Licences => licences::check(root()),
     }
 }
