@@ -60,7 +60,49 @@ const FILES_LEFT_OUT: &[&str] = &[
 ];
 
 /// Files of the folders left out that are taken all the same.
-const FILES_TAKEN: &[&str] = &["process/exec", "process/fexecve", "process/wait", "thread/__lock"];
+const FILES_TAKEN: &[&str] = &[
+    "process/exec",
+    "process/fexecve",
+    "process/wait",
+    "thread/__lock",
+    // What only sets fields of attributes.
+    "thread/lock_ptc",
+    "thread/pthread_attr_destroy",
+    "thread/pthread_attr_get",
+    "thread/pthread_attr_init",
+    "thread/pthread_attr_setdetachstate",
+    "thread/pthread_attr_setguardsize",
+    "thread/pthread_attr_setinheritsched",
+    "thread/pthread_attr_setschedparam",
+    "thread/pthread_attr_setschedpolicy",
+    "thread/pthread_attr_setscope",
+    "thread/pthread_attr_setstacksize",
+    "thread/pthread_barrierattr_destroy",
+    "thread/pthread_barrierattr_init",
+    "thread/pthread_barrierattr_setpshared",
+    "thread/pthread_condattr_destroy",
+    "thread/pthread_condattr_init",
+    "thread/pthread_condattr_setclock",
+    "thread/pthread_condattr_setpshared",
+    "thread/pthread_mutexattr_destroy",
+    "thread/pthread_mutexattr_init",
+    "thread/pthread_mutexattr_setpshared",
+    "thread/pthread_mutexattr_settype",
+    "thread/pthread_rwlockattr_destroy",
+    "thread/pthread_rwlockattr_init",
+    "thread/pthread_rwlockattr_setpshared",
+    "thread/pthread_setattr_default_np",
+    // What has its other half in `thread.rs`.
+    "thread/call_once",
+    "thread/mtx_init",
+    "thread/pthread_cleanup_push",
+    "thread/thrd_create",
+    "thread/thrd_exit",
+    "thread/thrd_join",
+    "thread/thrd_sleep",
+    "thread/thrd_yield",
+    "thread/tss_create",
+];
 
 /// Libraries that programs name and that are all in `libc.a`.
 const EMPTY_LIBRARIES: &[&str] = &["crypt", "dl", "m", "pthread", "resolv", "rt", "util", "xnet"];

@@ -7,8 +7,8 @@
 //!
 //! So neither side is preferred and neither starves: readers that come after a writer of their level
 //! wait for it, writers that come after a reader wait for that one. Only a more important thread comes
-//! first, as everywhere. The price is that a thread must not take a lock for reading twice: a writer may
-//! wait in between. A reader-writer lock hands on no importance; who needs that takes a mutex.
+//! first, as everywhere. The price is that a thread must say so if it takes a lock for reading twice
+//! ([`Policy::read_again`](crate::policy::Policy::read_again)): a writer may wait in between. A reader-writer lock hands on no importance; who needs that takes a mutex.
 //!
 //! Whoever has or wants the lock is noted in a *hold*, so that what a dead thread held can be released:
 //! its readings just end, its writing also poisons the lock, as in `std`.
@@ -117,6 +117,11 @@ impl ReadWriteLock {
             Access::Read => !self.has_writer,
             Access::Write => !self.has_writer && self.readers == 0,
         }
+    }
+
+    /// One of the readers reads once more.
+    pub(crate) const fn enter_again(&mut self) {
+        self.enter(Access::Read);
     }
 
     const fn enter(&mut self, access: Access) {

@@ -1,6 +1,6 @@
 //! [`RawBarrier`]: a number of threads wait for each other.
 
-use super::registration::{Record, Registration};
+use super::registration::{Record, Registration, record_functions};
 use crate::scheduler::{self, TimedOut};
 use vcpu_kernel_core::barrier::Barrier;
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
@@ -26,6 +26,8 @@ impl Record for Barrier {
         policy.remove_barrier(id)
     }
 }
+
+record_functions!(RawBarrier);
 
 impl RawBarrier {
     /// A barrier for a number of threads; none is as good as one.

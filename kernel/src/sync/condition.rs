@@ -1,7 +1,7 @@
 //! [`RawCondition`]: waiting, with a mutex given up, until somebody says that something has changed.
 
 use super::RawMutex;
-use super::registration::{Record, Registration};
+use super::registration::{Record, Registration, record_functions};
 use crate::scheduler::{self, TimedOut};
 use vcpu_kernel_core::condition::Condition;
 use vcpu_kernel_core::policy::{Busy, Decision, Kind, Policy};
@@ -26,6 +26,8 @@ impl Record for Condition {
         policy.remove_condition(id)
     }
 }
+
+record_functions!(RawCondition);
 
 impl RawCondition {
     /// A condition variable that nobody waits on.

@@ -1,7 +1,7 @@
 //! [`RawMutex`]: one owner at a time, who inherits the importance of those who wait.
 
 use super::Poisoned;
-use super::registration::{Record, Registration};
+use super::registration::{Record, Registration, record_functions};
 use crate::scheduler::{self, TimedOut};
 use core::fmt;
 use vcpu_kernel_core::mutex::{Mutex, MutexId};
@@ -51,6 +51,8 @@ impl Record for Mutex {
     }
 }
 
+record_functions!(RawMutex);
+
 impl RawMutex {
     /// An unlocked mutex.
     #[must_use]
@@ -98,6 +100,14 @@ impl RawMutex {
             self.ensure();
             self.lock_uncontended()
         })
+    }
+
+    /// Locks the mutex for the calling thread if nobody owns it and it was used before; an unused one seems to be
+    /// owned. The quickest way.
+    #[must_use = "without the mutex, what it guards must not be touched"]
+    #[inline(always)]
+    pub fn lock_if_free(&self) -> Option<Poisoned> {
+        self.lock_uncontended()
     }
 
     /// Unlocks the mutex. If somebody waits, it is theirs, and a more important thread runs at once.

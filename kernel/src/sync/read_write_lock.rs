@@ -1,7 +1,8 @@
 //! [`RawReadWriteLock`]: many readers or one writer.
 
 use super::Poisoned;
-use super::registration::{Record, Registration, make_room};
+use super::registration::{Record, Registration, make_room, record_functions};
+use crate::rooms;
 use crate::scheduler::{self, TimedOut};
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
 use vcpu_kernel_core::read_write_lock::{Access, ReadWriteLock};
@@ -26,6 +27,8 @@ impl Record for ReadWriteLock {
         policy.remove_read_write_lock(id)
     }
 }
+
+record_functions!(RawReadWriteLock);
 
 impl RawReadWriteLock {
     /// An unlocked lock.
@@ -62,7 +65,33 @@ impl RawReadWriteLock {
         loop {
             match self.lock_uncontended(access) {
                 Ok(locked) => return locked,
-                Err(Full) => self.prepare(),
+                Err(Full) => self.make_ready(),
+            }
+        }
+    }
+
+    /// How the calling thread has the lock, the newest way if there are several.
+    pub fn own(&self) -> Option<Access> {
+        scheduler::quick(|policy| policy.held_access(policy.running()?, self.record.get(policy)?))
+    }
+
+    /// Locks once more for reading what the calling thread reads already, whoever waits. Gives `false`, and does
+    /// nothing, if there is no memory to note it.
+    ///
+    /// # Panics
+    ///
+    /// If the calling thread does not read under the lock.
+    #[must_use = "it may not have got the lock"]
+    pub fn read_again(&self) -> bool {
+        loop {
+            let result = scheduler::quick(|policy| {
+                let id = self.record.get(policy).expect("a lock that nobody ever locked is not read under");
+                policy.read_again(id)
+            });
+            match result {
+                Ok(()) => return true,
+                Err(Full) if rooms::make(Kind::Hold).is_err() => return false,
+                Err(Full) => {}
             }
         }
     }
@@ -121,7 +150,7 @@ impl RawReadWriteLock {
     }
 
     #[cold]
-    fn prepare(&self) {
+    fn make_ready(&self) {
         self.record.ensure();
         make_room(Kind::Hold);
     }

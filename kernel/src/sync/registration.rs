@@ -11,8 +11,21 @@
 use crate::rooms;
 use crate::scheduler;
 use core::cell::UnsafeCell;
+use core::fmt;
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
 use vcpu_kernel_core::table::{Full, Id};
+
+/// There is no memory for the record of a blocking object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("there is no memory for another blocking object")
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
 
 /// A record of the policy's that belongs to an object.
 pub(super) trait Record: Sized {
@@ -67,6 +80,34 @@ impl<T: Record> Registration<T> {
         }
     }
 
+    /// Creates the record if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] if there is no memory for it.
+    #[cold]
+    pub(super) fn prepare(&self) -> Result<(), OutOfMemory> {
+        while let Err(Full) = scheduler::quick(|policy| self.register(policy)) {
+            rooms::make(T::KIND).map_err(|_| OutOfMemory)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the record; the next use creates another.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] if somebody has the object or waits for it. Nothing changed.
+    pub(super) fn reset(&self) -> Result<(), Busy> {
+        scheduler::quick(|policy| {
+            let Some(id) = self.get(policy) else { return Ok(()) };
+            T::remove(policy, id)?;
+            // SAFETY: who has the policy is alone.
+            unsafe { *self.id.get() = None };
+            Ok(())
+        })
+    }
+
     fn register(&self, policy: &mut Policy) -> Result<Id<T>, Full> {
         if let Some(id) = self.get(policy) {
             return Ok(id);
@@ -86,6 +127,33 @@ impl<T: Record> Drop for Registration<T> {
         }
     }
 }
+
+/// Gives an object the two functions by which its record can be had early, and be given back.
+macro_rules! record_functions {
+    ($object:ty) => {
+        impl $object {
+            /// Creates the object's record now, so that its use never needs memory for that.
+            ///
+            /// # Errors
+            ///
+            /// [`OutOfMemory`](super::OutOfMemory) if there is no memory for it.
+            pub fn prepare(&self) -> Result<(), super::OutOfMemory> {
+                self.record.prepare()
+            }
+
+            /// Gives the object's record back, as dropping it would. It can still be used: it is as new then.
+            ///
+            /// # Errors
+            ///
+            /// [`Busy`](super::Busy) if somebody has the object or waits for it. Nothing changed.
+            pub fn reset(&self) -> Result<(), super::Busy> {
+                self.record.reset()
+            }
+        }
+    };
+}
+
+pub(super) use record_functions;
 
 /// Makes room for more of a kind.
 ///

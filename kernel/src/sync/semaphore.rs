@@ -1,6 +1,6 @@
 //! [`RawSemaphore`]: a number of permits.
 
-use super::registration::{Record, Registration};
+use super::registration::{Record, Registration, record_functions};
 use crate::scheduler::{self, Off, TimedOut};
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
 use vcpu_kernel_core::semaphore::{Semaphore, TooManyPermits};
@@ -32,6 +32,8 @@ impl Record for Semaphore {
         policy.remove_semaphore(id)
     }
 }
+
+record_functions!(RawSemaphore);
 
 impl RawSemaphore {
     /// A semaphore with some free permits of a maximum.

@@ -46,8 +46,14 @@ pub const EDEADLK: i64 = 35;
 pub const ENOSYS: i64 = 38;
 /// Not supported.
 pub const ENOTSUP: i64 = 95;
+/// Too large for its type.
+pub const EOVERFLOW: i64 = 75;
 /// Timed out.
 pub const ETIMEDOUT: i64 = 110;
+/// The owner of a mutex ended.
+pub const EOWNERDEAD: i64 = 130;
+/// What a mutex guards cannot be made well any more.
+pub const ENOTRECOVERABLE: i64 = 131;
 
 unsafe extern "C" {
     /// Where the calling thread keeps the number.

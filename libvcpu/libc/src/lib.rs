@@ -16,6 +16,7 @@
 //! | [`time`] | clocks and sleeping |
 //! | [`cxx`] | what the freestanding part of C++ calls |
 //! | [`string`] | the functions of `string.h` that programs call most |
+//! | [`thread`] | threads, and what they wait for |
 //! | [`futex`] | waiting for a word to change, for musl's own locks |
 
 #![no_std]
@@ -32,4 +33,5 @@ pub mod memory;
 pub mod process;
 pub mod start;
 pub mod string;
+pub mod thread;
 pub mod time;

@@ -273,6 +273,31 @@ impl Policy {
         Ok(self.wait(waiting, deadline, now))
     }
 
+    /// Locks a reader-writer lock once more for the running thread, which reads under it already; whoever waits
+    /// goes on waiting, as the thread could not go on otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if there is no room for a hold. Nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// If the running thread does not read under the lock.
+    pub fn read_again(&mut self, lock: ReadWriteLockId) -> Result<(), Full> {
+        let thread = self.current();
+        let access = self.held_access(thread, lock);
+        assert!(access == Some(Access::Read), "thread {thread:?} does not read under lock {lock:?}");
+        self.note(thread, lock, Access::Read)?;
+        self.objects.read_write_locks[lock].enter_again();
+        Ok(())
+    }
+
+    /// How a thread has a reader-writer lock, the newest way if there are several.
+    #[must_use]
+    pub fn held_access(&self, thread: ThreadId, lock: ReadWriteLockId) -> Option<Access> {
+        self.held(thread).find(|hold| hold.lock == lock).map(|hold| hold.access)
+    }
+
     /// Unlocks a reader-writer lock of the running thread: gives back the last access it got to it.
     ///
     /// # Panics

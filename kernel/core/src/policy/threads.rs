@@ -4,7 +4,7 @@ use super::{Attempt, Decision, Policy};
 use crate::inherit;
 use crate::mutex;
 use crate::priority::Priority;
-use crate::read_write_lock::{Access, ReadWriteLockId};
+use crate::read_write_lock::{Access, Hold, ReadWriteLockId};
 use crate::table::Full;
 use crate::thread::{State, Thread, ThreadId, Waiting};
 use crate::time_slice::TimeSlice;
@@ -226,13 +226,17 @@ impl Policy {
 
     /// The reader-writer locks that a thread has, the one taken last first; not the one it waits for.
     pub fn held_read_write_locks(&self, thread: ThreadId) -> impl Iterator<Item = ReadWriteLockId> {
+        self.held(thread).map(|hold| hold.lock)
+    }
+
+    pub(super) fn held(&self, thread: ThreadId) -> impl Iterator<Item = &Hold> {
         let Thread { hold, waiting, .. } = self.scheduler.threads[thread];
         let holds = &self.objects.holds;
         // What it waits for it asked for last.
         let is_asked_for = matches!(waiting, Waiting::Read(_) | Waiting::Write(_));
         core::iter::successors(hold, |hold| holds[*hold].next)
             .skip(usize::from(is_asked_for))
-            .map(|hold| holds[hold].lock)
+            .map(|hold| &holds[hold])
     }
 
     /// Whether nobody runs and no time that could pass changes that: only an event from outside, or a
