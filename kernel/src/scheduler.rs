@@ -178,14 +178,15 @@ impl Off {
         let result = match operation(unsafe { policy() }, now) {
             // SAFETY: events are off, and the reference ends with the statement.
             Ok(Attempt::Done) => Ok(Ok(unsafe { policy() }.thread(current().id()).value())),
-            Ok(Attempt::TimedOut) => Ok(Err(TimedOut)),
+            Ok(Attempt::TimedOut | Attempt::Interrupted) => Ok(Err(TimedOut)),
             Ok(Attempt::Switch(decision)) => {
                 carry_out(decision, now, true);
                 // SAFETY: events are off again, or still, and the reference ends with the block.
                 let record = unsafe { policy() }.thread(current().id());
                 Ok(match record.outcome() {
                     Outcome::Done => Ok(record.value()),
-                    Outcome::TimedOut => Err(TimedOut),
+                    // Whoever allowed interrupts is told when it forbids them.
+                    Outcome::TimedOut | Outcome::Interrupted => Err(TimedOut),
                 })
             }
             Err(refusal) => Err(refusal),

@@ -26,7 +26,7 @@ use block::{publish, try_box};
 use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use end::bury;
-use vcpu_kernel_core::policy::Kind;
+use vcpu_kernel_core::policy::{Kind, Policy};
 
 pub(crate) use block::{MAIN, SERVICE, for_each, init, of};
 pub(crate) use end::{set_death, vanish};
@@ -241,6 +241,39 @@ pub fn sleep_until(deadline: u64) {
 /// With events off: in a handler function, or in a section without events.
 pub fn park(deadline: Option<u64>) -> Result<(), TimedOut> {
     scheduler::block(|policy, now| policy.park(deadline, now)).map(drop)
+}
+
+/// Waits so that others can end it with [`Handle::interrupt`]. They leave a message first, at which
+/// `is_due` looks before the wait; so none is missed in between.
+///
+/// Whatever `wait` waits for can be interrupted, but locks and barriers. It then ends with [`TimedOut`], also
+/// if it has no deadline, so it must not be a wait of somebody who does not expect that.
+///
+/// # Errors
+///
+/// [`WaitError::Interrupted`] if the wait was interrupted, or was due to be and did not begin;
+/// [`WaitError::TimedOut`] if its deadline came first.
+pub fn interruptible<R>(
+    is_due: impl FnOnce() -> bool,
+    wait: impl FnOnce() -> Result<R, TimedOut>,
+) -> Result<R, WaitError> {
+    scheduler::quick(Policy::allow_interrupts);
+    let result = if is_due() { None } else { Some(wait()) };
+    let is_interrupted = scheduler::quick(Policy::forbid_interrupts);
+    match result {
+        Some(Ok(result)) => Ok(result),
+        Some(Err(TimedOut)) if !is_interrupted => Err(WaitError::TimedOut),
+        _ => Err(WaitError::Interrupted),
+    }
+}
+
+/// Why an [interruptible] wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitError {
+    /// Its deadline came first.
+    TimedOut,
+    /// Somebody interrupted it.
+    Interrupted,
 }
 
 /// Changes the time slice of all threads that have none of their own. It counts from each one's next whole slice.

@@ -73,7 +73,7 @@ use crate::read_write_lock::{Hold, ReadWriteLock};
 use crate::scheduler::{Choice, Scheduler};
 use crate::semaphore::Semaphore;
 use crate::table::Table;
-use crate::thread::{Outcome, ThreadId, Waiting};
+use crate::thread::{Interrupts, Outcome, ThreadId, Waiting};
 use crate::time_slice::TimeSlice;
 use crate::timeout::TimeoutQueue;
 use crate::timer::{Timer, TimerId};
@@ -103,6 +103,8 @@ pub enum Attempt {
     Done,
     /// It would have had to wait, and the deadline is past. Nothing changed.
     TimedOut,
+    /// It would have had to wait, and was interrupted before. Nothing changed.
+    Interrupted,
     /// Carry out the decision. When the thread runs again, its record tells the outcome.
     Switch(Decision),
 }
@@ -287,11 +289,21 @@ impl Policy {
 
     #[inline(always)]
     fn wait_here(&mut self, waiting: Waiting, deadline: Option<u64>, now: u64) -> Attempt {
+        if self.is_interrupted(waiting) {
+            return Attempt::Interrupted;
+        }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Attempt::TimedOut;
         }
         self.block(waiting, deadline);
         Attempt::Switch(self.decide_here(now))
+    }
+
+    /// Whether the running thread must not begin to wait for this, because it was interrupted.
+    #[inline(always)]
+    fn is_interrupted(&self, waiting: Waiting) -> bool {
+        let thread = self.current();
+        self.scheduler.threads[thread].interrupts == Interrupts::Came && waiting.is_interruptible()
     }
 
     /// The wait of a thread that is in no wait queue any more is over: it becomes ready, or, if it waited

@@ -108,6 +108,7 @@ fn compare(operation: &Operation, answer: &Answer, expected: &model::Answer, wor
         (Answer::Nothing, model::Answer::Nothing) => true,
         (Answer::Tried(Attempt::Done), model::Answer::Done) => true,
         (Answer::Tried(Attempt::TimedOut), model::Answer::TimedOut) => true,
+        (Answer::Tried(Attempt::Interrupted), model::Answer::Interrupted) => true,
         (Answer::Deadlock, model::Answer::Deadlock) => true,
         (Answer::Refused, model::Answer::Refused) => true,
         (Answer::Decided(decision) | Answer::Tried(Attempt::Switch(decision)), model::Answer::Decided) => {

@@ -91,6 +91,28 @@ pub enum Waiting {
     Released(Option<MutexId>),
 }
 
+impl Waiting {
+    /// Whether a wait for this can be interrupted. Who waits for a lock or at a barrier cannot go on without.
+    pub(crate) const fn is_interruptible(self) -> bool {
+        match self {
+            Waiting::Sleep
+            | Waiting::Unpark
+            | Waiting::Line
+            | Waiting::Exit(_)
+            | Waiting::Semaphore(_)
+            | Waiting::Condition(..)
+            | Waiting::Events(..)
+            | Waiting::Timer(_) => true,
+            Waiting::Nothing
+            | Waiting::Mutex(_)
+            | Waiting::Read(_)
+            | Waiting::Write(_)
+            | Waiting::Barrier(_)
+            | Waiting::Released(_) => false,
+        }
+    }
+}
+
 /// Which events of a group a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -109,6 +131,19 @@ pub enum Outcome {
     Done,
     /// The deadline came first. A sleep ends this way.
     TimedOut,
+    /// Somebody [interrupted](crate::policy::Policy::interrupt) it.
+    Interrupted,
+}
+
+/// Whether a thread's waits can be interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupts {
+    /// No.
+    Forbidden,
+    /// Yes.
+    Allowed,
+    /// Yes, and it was interrupted since.
+    Came,
 }
 
 /// The policy's record of a thread.
@@ -125,6 +160,7 @@ pub struct Thread {
     pub(crate) outcome: Outcome,
     /// Whether an unpark came that no park has taken.
     pub(crate) unparked: bool,
+    pub(crate) interrupts: Interrupts,
     pub(crate) links: Links,
     /// The thread's own slice, if it differs from the system's.
     pub(crate) slice: Option<TimeSlice>,
@@ -162,6 +198,7 @@ impl Thread {
             state: State::Suspended,
             outcome: Outcome::Done,
             unparked: false,
+            interrupts: Interrupts::Forbidden,
             links: Links::default(),
             slice,
             rest: Rest::OVER,

@@ -80,6 +80,11 @@ impl Handle {
         scheduler::decide(|policy, now| policy.unpark(self.thread().id(), now));
     }
 
+    /// Ends a wait in which the thread can be [interrupted](super::interruptible), as its deadline would.
+    pub fn interrupt(&self) {
+        scheduler::decide(|policy, now| policy.interrupt(self.thread().id(), now));
+    }
+
     /// Stops the thread until it is resumed, wherever it stands. What it holds it keeps.
     pub fn suspend(&self) {
         scheduler::decide(|policy, now| policy.suspend(self.thread().id(), now));

@@ -163,6 +163,9 @@ impl Policy {
         now: u64,
     ) -> Attempt {
         self.assert_owned(mutex);
+        if self.is_interrupted(Waiting::Condition(condition, mutex)) {
+            return Attempt::Interrupted;
+        }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Attempt::TimedOut;
         }

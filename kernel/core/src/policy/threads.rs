@@ -6,7 +6,7 @@ use crate::mutex;
 use crate::priority::Priority;
 use crate::read_write_lock::{Access, Hold, ReadWriteLockId};
 use crate::table::Full;
-use crate::thread::{State, Thread, ThreadId, Waiting};
+use crate::thread::{Interrupts, Outcome, State, Thread, ThreadId, Waiting};
 use crate::time_slice::TimeSlice;
 
 impl Policy {
@@ -119,6 +119,9 @@ impl Policy {
         if state == State::Exited {
             return Attempt::Done;
         }
+        if self.is_interrupted(Waiting::Exit(thread)) {
+            return Attempt::Interrupted;
+        }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Attempt::TimedOut;
         }
@@ -142,6 +145,44 @@ impl Policy {
     pub fn line_came(&mut self, thread: ThreadId, now: u64) -> Decision {
         if self.scheduler.threads[thread].waiting == Waiting::Line {
             self.finish(thread);
+        }
+        self.decide(now)
+    }
+
+    /// From now on the running thread's waits can be interrupted: all but those for locks and at barriers. Whoever
+    /// wants to interrupt it leaves a message and then calls [`interrupt`](Policy::interrupt); the thread
+    /// allows interrupts, looks for messages, and then waits. So none is missed in between.
+    ///
+    /// # Panics
+    ///
+    /// If no thread runs.
+    pub fn allow_interrupts(&mut self) {
+        let thread = self.current();
+        self.scheduler.threads[thread].interrupts = Interrupts::Allowed;
+    }
+
+    /// From now on the running thread's waits cannot be interrupted. Gives whether it was interrupted since they
+    /// could be.
+    ///
+    /// # Panics
+    ///
+    /// If no thread runs.
+    pub fn forbid_interrupts(&mut self) -> bool {
+        let thread = self.current();
+        let interrupts = &mut self.scheduler.threads[thread].interrupts;
+        core::mem::replace(interrupts, Interrupts::Forbidden) == Interrupts::Came
+    }
+
+    /// Interrupts a thread, if it [allows](Policy::allow_interrupts) that: ends its wait as its deadline would, with
+    /// [`Outcome::Interrupted`](crate::thread::Outcome::Interrupted), and lets it begin no other.
+    /// Else nothing happens.
+    pub fn interrupt(&mut self, thread: ThreadId, now: u64) -> Decision {
+        let record = &mut self.scheduler.threads[thread];
+        if record.interrupts != Interrupts::Forbidden {
+            record.interrupts = Interrupts::Came;
+            if record.waiting.is_interruptible() {
+                self.end_early(thread, Outcome::Interrupted);
+            }
         }
         self.decide(now)
     }

@@ -25,18 +25,24 @@ impl Policy {
 
     /// The deadline of a thread's wait has come.
     fn time_out(&mut self, thread: ThreadId) {
-        let threads = &mut self.scheduler.threads;
-        threads[thread].timeout = None;
-        let waiting = threads[thread].waiting;
-        if let Waiting::Released(_) = waiting {
+        let record = &mut self.scheduler.threads[thread];
+        record.timeout = None;
+        if let Waiting::Released(_) = record.waiting {
             // What it waited for came first; it is about to become ready.
             return;
         }
+        self.end_early(thread, Outcome::TimedOut);
+    }
+
+    /// Ends the wait of a thread before what it waits for has come.
+    pub(super) fn end_early(&mut self, thread: ThreadId, outcome: Outcome) {
+        let threads = &mut self.scheduler.threads;
+        let waiting = threads[thread].waiting;
         let owner = inherit::holder(threads, &self.objects.mutexes, thread);
         if let Some(queue) = self.objects.queue(waiting) {
             queue.remove(threads, thread);
         }
-        threads[thread].outcome = Outcome::TimedOut;
+        threads[thread].outcome = outcome;
         match waiting {
             Waiting::Read(lock) | Waiting::Write(lock) => self.give_up(thread, lock),
             Waiting::Barrier(barrier) => self.objects.barriers[barrier].leave(),

@@ -17,7 +17,7 @@ use crate::mutex::MutexId;
 use crate::priority::Priority;
 use crate::read_write_lock::{Access, ReadWriteLockId};
 use crate::semaphore::SemaphoreId;
-use crate::thread::{Outcome, State, ThreadId, Waiting};
+use crate::thread::{Interrupts, Outcome, State, ThreadId, Waiting};
 use crate::time_slice::{Rest, TimeSlice};
 use crate::timer::TimerId;
 use core::cmp::Reverse;
@@ -35,6 +35,7 @@ pub(super) struct Thread {
     pub(super) rest: Rest,
     slice: Option<TimeSlice>,
     unparked: bool,
+    interrupts: Interrupts,
 }
 
 /// The model's view of a mutex.
@@ -59,6 +60,7 @@ pub(super) enum Answer {
     Deadlock,
     Done,
     TimedOut,
+    Interrupted,
     Decided,
 }
 
@@ -230,11 +232,11 @@ impl Model {
                 Answer::Decided
             }
             Operation::WaitCondition(mutex, deadline) => {
-                if deadline.is_some_and(|deadline| deadline <= now) {
-                    return Answer::TimedOut;
+                let waiting = Waiting::Condition(self.ids.condition, self.ids.mutexes[mutex]);
+                if let Some(answer) = self.refuse_wait(waiting, deadline, now) {
+                    return answer;
                 }
                 self.hand_over(mutex);
-                let waiting = Waiting::Condition(self.ids.condition, self.ids.mutexes[mutex]);
                 self.wait(waiting, deadline, now)
             }
             Operation::NotifyOne => {
@@ -296,6 +298,25 @@ impl Model {
                     self.threads[self.running.unwrap()].value = core::mem::take(&mut self.expiries);
                     Answer::Done
                 }
+            }
+            Operation::AllowInterrupts => {
+                self.threads[self.running.unwrap()].interrupts = Interrupts::Allowed;
+                Answer::Nothing
+            }
+            Operation::ForbidInterrupts => {
+                let interrupts = &mut self.threads[self.running.unwrap()].interrupts;
+                let came = *interrupts == Interrupts::Came;
+                *interrupts = Interrupts::Forbidden;
+                if came { Answer::Done } else { Answer::Refused }
+            }
+            Operation::Interrupt(thread) => {
+                if self.threads[thread].interrupts != Interrupts::Forbidden {
+                    self.threads[thread].interrupts = Interrupts::Came;
+                    if can_be_interrupted(self.threads[thread].waiting) {
+                        self.end_early(thread, Outcome::Interrupted);
+                    }
+                }
+                Answer::Decided
             }
             Operation::Exit => self.exit(),
         };
@@ -377,6 +398,7 @@ impl Model {
             rest: Rest::OVER,
             slice,
             unparked: false,
+            interrupts: Interrupts::Forbidden,
         });
         self.put_at_tail(self.threads.len() - 1);
     }
@@ -470,9 +492,18 @@ impl Model {
         threads
     }
 
+    /// Why the running thread does not begin to wait for this.
+    fn refuse_wait(&self, waiting: Waiting, deadline: Option<u64>, now: u64) -> Option<Answer> {
+        let interrupts = self.threads[self.running.unwrap()].interrupts;
+        if interrupts == Interrupts::Came && can_be_interrupted(waiting) {
+            return Some(Answer::Interrupted);
+        }
+        deadline.is_some_and(|deadline| deadline <= now).then_some(Answer::TimedOut)
+    }
+
     fn wait(&mut self, waiting: Waiting, deadline: Option<u64>, now: u64) -> Answer {
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Answer::TimedOut;
+        if let Some(answer) = self.refuse_wait(waiting, deadline, now) {
+            return answer;
         }
         let thread = self.stop().unwrap();
         let record = &mut self.threads[thread];
@@ -519,7 +550,11 @@ impl Model {
             // What it waited for came first.
             return;
         }
-        self.threads[thread].outcome = Outcome::TimedOut;
+        self.end_early(thread, Outcome::TimedOut);
+    }
+
+    fn end_early(&mut self, thread: usize, outcome: Outcome) {
+        self.threads[thread].outcome = outcome;
         self.waiters.retain(|other| *other != thread);
         self.admit();
         self.finish(thread);
@@ -534,4 +569,9 @@ impl Model {
             _ => Waiting::Released(None),
         };
     }
+}
+
+fn can_be_interrupted(waiting: Waiting) -> bool {
+    use Waiting::{Barrier, Mutex, Nothing, Read, Released, Write};
+    !matches!(waiting, Nothing | Mutex(_) | Read(_) | Write(_) | Barrier(_) | Released(_))
 }

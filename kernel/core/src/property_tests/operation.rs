@@ -62,6 +62,9 @@ pub(super) enum Operation {
     StartTimer(u64, Option<NonZeroU64>),
     StopTimer,
     WaitTimer(Option<u64>),
+    AllowInterrupts,
+    ForbidInterrupts,
+    Interrupt(usize),
 }
 
 /// What came of it.
@@ -163,13 +166,13 @@ pub(super) fn choose(number: u32, world: &World, machine: &Machine, is_careful: 
     let alive: Vec<usize> = (0..world.threads.len())
         .filter(|it| policy.thread(world.threads[*it]).state() != State::Exited)
         .collect();
-    if alive.is_empty() || (kind % 110 < 5 && alive.len() < MOST_THREADS) {
+    if alive.is_empty() || (kind % 120 < 5 && alive.len() < MOST_THREADS) {
         return Some(Operation::Create(priority(one), slice(other)));
     }
     let someone = alive[one as usize % alive.len()];
     let deadline = (other % 8 != 0).then_some(machine.now + u64::from(other) / 2);
     let mutex = one as usize % 3;
-    let from_upcall = match kind % 110 {
+    let from_upcall = match kind % 120 {
         0..15 => Operation::Alarm,
         15..19 => Operation::Unpark(someone),
         19..21 => Operation::Suspend(someone),
@@ -188,6 +191,7 @@ pub(super) fn choose(number: u32, world: &World, machine: &Machine, is_careful: 
         49 => Operation::StopTimer,
         100..103 => Operation::LineCame(someone),
         103 => Operation::ReleaseUncontended,
+        110..114 => Operation::Interrupt(someone),
         104 => {
             let contended = world.mutexes.iter().filter(|id| !policy.mutex(**id).waiters.is_empty());
             if is_careful && contended.count() > 1 {
@@ -195,7 +199,7 @@ pub(super) fn choose(number: u32, world: &World, machine: &Machine, is_careful: 
             }
             Operation::SetInheritance(one % 4 > 0)
         }
-        _ => return choose_for_running(kind % 110, one, other, mutex, deadline, world, is_careful),
+        _ => return choose_for_running(kind % 120, one, other, mutex, deadline, world, is_careful),
     };
     Some(from_upcall)
 }
@@ -260,6 +264,8 @@ fn choose_for_running(
         ),
         98..100 => Operation::WaitTimer(deadline),
         105..107 => Operation::WaitLine(deadline),
+        114..117 => Operation::AllowInterrupts,
+        117 => Operation::ForbidInterrupts,
         _ => {
             let is_free = policy.thread(world.threads[someone]).joiner.is_none();
             (is_free && world.threads[someone] != running).then_some(Operation::Join(someone, deadline))?
@@ -341,6 +347,12 @@ pub(super) fn apply(operation: &Operation, world: &mut World, now: u64) -> Answe
             Answer::Nothing
         }
         Operation::WaitTimer(deadline) => Answer::Tried(policy.wait_timer(*timer, deadline, now)),
+        Operation::AllowInterrupts => {
+            policy.allow_interrupts();
+            Answer::Nothing
+        }
+        Operation::ForbidInterrupts => succeeded(policy.forbid_interrupts()),
+        Operation::Interrupt(thread) => Answer::Decided(policy.interrupt(threads[thread], now)),
     }
 }
 

@@ -329,3 +329,102 @@ fn a_periodic_timer_loses_no_expiry() {
     assert!(policy.is_stalled());
     assert_eq!(policy.remove_timer(timer), Ok(()));
 }
+
+#[test]
+fn an_interrupt_ends_a_wait_that_allows_it_and_its_deadline_never_comes() {
+    let mut policy = policy();
+    let semaphore = policy.create_semaphore(0, 1).unwrap();
+    let waiter = spawn(&mut policy, 10, 0);
+    policy.allow_interrupts();
+    let _ = switch(policy.acquire(semaphore, Some(500), 0));
+    assert_eq!(policy.interrupt(waiter, 100).run, Some(waiter));
+    assert_eq!(outcome(&policy, waiter), (State::Running, Outcome::Interrupted));
+    assert_eq!(policy.alarm(500), Decision { run: Some(waiter), alarm: Alarm::Keep });
+    let _ = policy.release(semaphore, 500).unwrap();
+    assert_eq!(policy.semaphore(semaphore).permits(), 1, "it waits no more");
+}
+
+#[test]
+fn an_interrupt_before_the_wait_is_not_lost_and_is_forgotten_with_the_permission() {
+    let mut policy = policy();
+    let thread = spawn(&mut policy, 10, 0);
+    policy.allow_interrupts();
+    let _ = policy.interrupt(thread, 0);
+    assert_eq!(policy.sleep(500, 0), Attempt::Interrupted);
+    assert!(policy.forbid_interrupts());
+    policy.allow_interrupts();
+    assert!(!policy.forbid_interrupts());
+    let _ = switch(policy.sleep(500, 0));
+}
+
+#[test]
+fn who_does_not_allow_interrupts_waits_on() {
+    let mut policy = policy();
+    let waiter = spawn(&mut policy, 10, 0);
+    let _ = park(&mut policy, 0);
+    assert_eq!(policy.interrupt(waiter, 0).run, None);
+    assert_eq!(policy.thread(waiter).state(), State::Blocked);
+    assert_eq!(policy.unpark(waiter, 0).run, Some(waiter));
+    assert!(!policy.forbid_interrupts());
+}
+
+#[test]
+fn who_waits_for_a_lock_or_at_a_barrier_is_not_interrupted() {
+    let mut policy = policy();
+    let mutex = policy.create_mutex().unwrap();
+    let lock = policy.create_read_write_lock().unwrap();
+    let barrier = policy.create_barrier(5).unwrap();
+    spawn(&mut policy, 10, 0);
+    assert!(policy.lock_uncontended(mutex));
+    assert!(policy.try_lock_read_write(lock, Write).unwrap());
+    let _ = switch(policy.wait_barrier(barrier, None, 0));
+    let wait: [fn(&mut Policy, _, _, _) -> Attempt; 4] = [
+        |policy, mutex, _, _| policy.lock(mutex, None, 0).unwrap(),
+        |policy, _, lock, _| policy.lock_read_write(lock, Read, None, 0).unwrap(),
+        |policy, _, lock, _| policy.lock_read_write(lock, Write, None, 0).unwrap(),
+        |policy, _, _, barrier| policy.wait_barrier(barrier, None, 0),
+    ];
+    for wait in wait {
+        let waiter = spawn(&mut policy, 20, 0);
+        policy.allow_interrupts();
+        let _ = policy.interrupt(waiter, 0);
+        let _ = switch(wait(&mut policy, mutex, lock, barrier));
+        assert_eq!(policy.interrupt(waiter, 0).run, None);
+        assert_eq!(policy.thread(waiter).state(), State::Blocked);
+    }
+}
+
+#[test]
+fn an_interrupted_wait_on_a_condition_still_needs_the_mutex() {
+    let mut policy = policy();
+    let (condition, mutex) = (policy.create_condition().unwrap(), policy.create_mutex().unwrap());
+    let waiter = spawn(&mut policy, 30, 0);
+    assert!(policy.lock_uncontended(mutex));
+    policy.allow_interrupts();
+    let _ = switch(policy.wait_condition(condition, mutex, None, 0));
+    let holder = spawn(&mut policy, 10, 0);
+    assert!(policy.lock_uncontended(mutex));
+    assert_eq!(policy.interrupt(waiter, 0).run, Some(holder));
+    assert_eq!(policy.unlock(mutex, 0).run, Some(waiter));
+    assert_eq!(outcome(&policy, waiter), (State::Running, Outcome::Interrupted));
+}
+
+#[test]
+fn who_reads_may_read_again_though_a_writer_waits() {
+    let mut policy = policy();
+    let lock = policy.create_read_write_lock().unwrap();
+    let writer = spawn(&mut policy, 10, 0);
+    let reader = spawn(&mut policy, 20, 0);
+    assert!(policy.try_lock_read_write(lock, Read).unwrap());
+    let _ = park(&mut policy, 0);
+    let _ = switch(policy.lock_read_write(lock, Write, None, 0).unwrap());
+    let _ = policy.unpark(reader, 0);
+    assert_eq!(policy.held_access(writer, lock), None, "it only waits");
+    policy.read_again(lock).unwrap();
+    assert_eq!(policy.unlock_read_write(lock, 0).run, Some(reader));
+    assert_eq!(policy.held_access(reader, lock), Some(Read));
+    assert_eq!(policy.read_write_lock(lock).readers(), 1);
+    let _ = policy.unlock_read_write(lock, 0);
+    let _ = park(&mut policy, 0);
+    assert_eq!(policy.running(), Some(writer));
+}
