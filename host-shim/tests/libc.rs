@@ -102,4 +102,6 @@ macro_rules! programs {
 
 programs! {
     numbers_print,
+    signals,
+    threads_create,
 }

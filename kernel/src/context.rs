@@ -103,7 +103,7 @@ impl Context {
     }
 
     /// Whether events were on when the code was interrupted.
-    pub(crate) fn events_were_on(&self) -> bool {
+    pub fn events_were_on(&self) -> bool {
         self.state & u64::from(State::IRQ.bits()) != 0
     }
 

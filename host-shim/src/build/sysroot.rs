@@ -65,6 +65,7 @@ const FILES_TAKEN: &[&str] = &[
     "process/fexecve",
     "process/wait",
     "thread/__lock",
+    "thread/pthread_sigmask",
     // What only sets fields of attributes.
     "thread/lock_ptc",
     "thread/pthread_attr_destroy",

@@ -13,6 +13,7 @@
 //! | [`memory`] | the `malloc` family, `mmap` |
 //! | [`cancel`] | cancellation points |
 //! | [`process`] | what the process is and may use |
+//! | [`signal`] | signals: the program's own, its timer's, its faults |
 //! | [`time`] | clocks and sleeping |
 //! | [`cxx`] | what the freestanding part of C++ calls |
 //! | [`string`] | the functions of `string.h` that programs call most |
@@ -31,6 +32,7 @@ pub mod files;
 pub mod futex;
 pub mod memory;
 pub mod process;
+pub mod signal;
 pub mod start;
 pub mod string;
 pub mod thread;

@@ -18,6 +18,7 @@ pub mod deadline;
 pub mod mutex;
 pub mod read_write;
 
+use crate::signal::State;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_int, c_void};
@@ -44,6 +45,8 @@ pub struct Thread {
     argument: Cell<*mut c_void>,
     /// What it gives to who joins it.
     result: Cell<*mut c_void>,
+    /// Signals for it.
+    pub(crate) signals: State,
 }
 
 // musl's `struct __pthread` has it there.
@@ -65,12 +68,31 @@ impl Thread {
             start: Cell::new(None),
             argument: Cell::new(null_mut()),
             result: Cell::new(null_mut()),
+            signals: State::new(0),
         }
     }
 
-    fn is_main(&self) -> bool {
+    /// Ends the wait it is in, if that can be interrupted.
+    pub(crate) fn interrupt(&self) {
+        const MAIN_NUMBER: u64 = 1;
+        // SAFETY: written before the thread began.
+        match unsafe { &*self.handle.get() } {
+            Some(handle) => handle.interrupt(),
+            None => vcpu_kernel::thread::all()
+                .into_iter()
+                .filter(|handle| handle.number() == MAIN_NUMBER)
+                .for_each(|main| main.interrupt()),
+        }
+    }
+
+    pub(crate) fn is_main(&self) -> bool {
         core::ptr::eq(self, &raw const MAIN)
     }
+}
+
+/// The thread that runs `main`.
+pub(crate) fn main() -> &'static Thread {
+    &MAIN
 }
 
 /// The calling thread's number.

@@ -1,7 +1,9 @@
 //! Clocks and sleeping.
 
-use crate::errno::{EINVAL, ENOTSUP, EPERM};
-use vcpu_kernel::{clock, thread};
+use crate::errno::{EINTR, EINVAL, ENOTSUP, EPERM};
+use crate::signal::is_due;
+use vcpu_kernel::clock;
+use vcpu_kernel::thread::{self, WaitError};
 
 const REALTIME: i64 = 0;
 const MONOTONIC: i64 = 1;
@@ -134,8 +136,19 @@ unsafe extern "C" fn __vcpu_sys_clock_nanosleep(
         (true, _) => wanted,
         (false, _) => clock::now().saturating_add(wanted),
     };
-    thread::sleep_until(deadline);
-    let _ = rest;
+    // Whoever was unparked before for another reason begins again.
+    while let Ok(()) | Err(WaitError::Interrupted) =
+        thread::interruptible(is_due, || thread::park(Some(deadline)))
+    {
+        if is_due() {
+            if !rest.is_null() && flags & ABSOLUTE == 0 {
+                let left = deadline.saturating_sub(clock::now());
+                // SAFETY: the caller's place.
+                unsafe { rest.write(TimeSpec::from_nanoseconds(left)) };
+            }
+            return -EINTR;
+        }
+    }
     0
 }
 

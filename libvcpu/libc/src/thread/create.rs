@@ -8,6 +8,7 @@
 
 use super::{MAIN, Thread, current, set_current};
 use crate::errno::{EAGAIN, EBUSY, EDEADLK, EINVAL, ESRCH, ETIMEDOUT};
+use crate::signal::State;
 use crate::thread::deadline;
 use crate::time::TimeSpec;
 use alloc::alloc::{alloc, dealloc};
@@ -119,10 +120,11 @@ fn create(
     if attributes.stack_top != 0 {
         return Err(EINVAL);
     }
-    let fresh = Thread::new(0);
+    let mut fresh = Thread::new(0);
     fresh.life.store(if attributes.is_detached != 0 { DETACHED } else { JOINABLE }, Relaxed);
     fresh.start.set(Some(start));
     fresh.argument.set(argument);
+    fresh.signals = State::new(current().signals.blocked());
     let thread: &'static Thread = Box::leak(try_box(fresh).ok_or(EAGAIN)?);
     let Some(run) = try_box(move || run(thread)) else {
         free(thread);
