@@ -23,7 +23,7 @@ use vcpu_abi::device::DEVICES_MAX;
 pub use open::GrantError;
 pub(crate) use refusals::Refusals;
 pub(crate) use want::name;
-pub use want::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, Want, WantError};
+pub use want::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, GRANT_PATH_MAX, Want, WantError};
 
 /// The name of the device that gives random bytes.
 pub(crate) const ENTROPY: &str = "entropy";
@@ -77,7 +77,7 @@ impl Grant {
             return Err(GrantError::TooMany(names.len()));
         }
         for (index, name) in names.iter().enumerate() {
-            if !want::is_name(name, GRANT_NAME_MAX) {
+            if !want::is_name(name, GRANT_NAME_MAX) && !want::is_path(name) {
                 return Err(GrantError::BadName((*name).to_owned()));
             }
             if names[..index].contains(name) {

@@ -446,6 +446,21 @@ pub fn wait_until(deadline: Option<u64>, mut condition: impl FnMut() -> bool) ->
     }
 }
 
+/// Has all who are in [`wait_until`] look again, as after an event: something that a thread has changed may be what
+/// they wait for.
+pub fn look_again() {
+    if without(|| TABLE.waiters.get()) == 0 {
+        return;
+    }
+    let Some(any) = without(|| TABLE.any.get()) else { unreachable!("set at boot") };
+    scheduler::decide(|policy, now| {
+        TABLE.waiters.set(0);
+        let decision = policy.set_events(any, SOMETHING, now);
+        policy.clear_events(any, SOMETHING);
+        decision
+    });
+}
+
 /// Creates what [`wait_until`] waits for. Called once, at boot, with events off.
 pub(crate) fn init(any: EventGroupId) {
     TABLE.any.set(Some(any));

@@ -1,7 +1,8 @@
 //! Files and directories, by the names and habits of `std::fs`, in the directories that the guest was granted.
 //!
 //! A directory that was granted by the name `media` is `/media`, and `/` holds what was granted, and nothing
-//! else. There is no current directory: `media/x` is `/media/x`. Paths are strings or bytes. `..` and symbolic
+//! else. A grant whose name is a path, like `/home/u/build`, is there, and above it are directories that hold no
+//! more than the way to it. There is no current directory: `media/x` is `/media/x`. Paths are strings or bytes. `..` and symbolic
 //! links lead nowhere but to what was granted; a link whose target begins with `/` begins at the guest's root.
 //!
 //! ```no_run
@@ -21,11 +22,12 @@
 //! | `walk` | from a path to a node |
 //! | `session` | requests, and what they are answered |
 //! | `fuse` | their form |
-//! | `file`, `directory`, `metadata` | what programs see |
+//! | `file`, `directory`, `metadata`, `lock` | what programs see |
 
 mod directory;
 mod file;
 mod fuse;
+mod lock;
 mod metadata;
 mod session;
 mod walk;
@@ -37,11 +39,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use directory::Listing;
 use fuse::Operation;
-use walk::{Nodes, Place, c_string, resolve};
+use walk::{Nodes, Place, Spot, c_string, resolve};
 
-pub use directory::{DirEntry, ReadDir};
+pub use directory::{DirEntry, Directory, RawEntry, ReadDir};
 pub use file::{File, OpenOptions};
-pub use metadata::{FileType, Metadata, Permissions};
+pub use lock::{Lock, LockKind, LockOwner};
+pub use metadata::{Changes, FileTime, FileType, Metadata, Permissions, Statistics};
 
 /// Reads a whole file.
 ///
@@ -92,8 +95,7 @@ pub fn copy(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<u64> {
 /// [`ErrorKind::NotFound`], [`ErrorKind::NotADirectory`], [`ErrorKind::PermissionDenied`], and what else the
 /// host says.
 pub fn read_dir(path: impl AsRef<[u8]>) -> Result<ReadDir> {
-    let path = path.as_ref();
-    ReadDir::new(path, resolve(path, true)?)
+    ReadDir::new(path.as_ref())
 }
 
 /// What is known of what is there. Symbolic links are followed.
@@ -102,7 +104,7 @@ pub fn read_dir(path: impl AsRef<[u8]>) -> Result<ReadDir> {
 ///
 /// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], and what else the host says.
 pub fn metadata(path: impl AsRef<[u8]>) -> Result<Metadata> {
-    resolve(path.as_ref(), true)?.map_or(Ok(Metadata::root()), |place| place.attributes().map(Metadata::new))
+    resolve(path.as_ref(), true)?.map_or(Ok(Metadata::above()), |place| place.metadata())
 }
 
 /// What is known of what is there. A symbolic link at the end is not followed.
@@ -111,7 +113,7 @@ pub fn metadata(path: impl AsRef<[u8]>) -> Result<Metadata> {
 ///
 /// As [`metadata()`].
 pub fn symlink_metadata(path: impl AsRef<[u8]>) -> Result<Metadata> {
-    resolve(path.as_ref(), false)?.map_or(Ok(Metadata::root()), |place| place.attributes().map(Metadata::new))
+    resolve(path.as_ref(), false)?.map_or(Ok(Metadata::above()), |place| place.metadata())
 }
 
 /// Whether something is there.
@@ -133,9 +135,11 @@ pub fn exists(path: impl AsRef<[u8]>) -> Result<bool> {
 ///
 /// As [`metadata()`].
 pub fn canonicalize(path: impl AsRef<[u8]>) -> Result<String> {
-    let Some(place) = resolve(path.as_ref(), true)? else { return Ok("/".into()) };
-    place.node()?;
-    Ok(String::from_utf8_lossy(&place.path()).into_owned())
+    let path = match walk::walk(path.as_ref(), true)? {
+        Spot::Above(above) => [b"/", &above[..]].concat(),
+        Spot::Inside(place) => place.node().map(|_| place.path())?,
+    };
+    Ok(String::from_utf8_lossy(&path).into_owned())
 }
 
 /// Creates a directory.
@@ -145,9 +149,18 @@ pub fn canonicalize(path: impl AsRef<[u8]>) -> Result<String> {
 /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotFound`] if the directory for it is not there,
 /// [`ErrorKind::ReadOnlyFilesystem`], and what else the host says.
 pub fn create_dir(path: impl AsRef<[u8]>) -> Result<()> {
+    create_dir_with_mode(path, 0o777)
+}
+
+/// As [`create_dir`], with Linux's bits of who may do what with it, of which the host takes some away.
+///
+/// # Errors
+///
+/// As that.
+pub fn create_dir_with_mode(path: impl AsRef<[u8]>, mode: u32) -> Result<()> {
     let mut place = inside(path.as_ref(), ErrorKind::AlreadyExists)?;
     let (directory, name) = place.missing()?;
-    let arguments = fuse::MakeDirectoryIn { mode: 0o777, mask: 0 };
+    let arguments = fuse::MakeDirectoryIn { mode, mask: 0 };
     let name = &[name.to_bytes_with_nul()];
     let entry = place.nodes.session.ask(Operation::MakeDirectory, directory, &arguments, name)?;
     place.nodes.count(entry);
@@ -211,7 +224,7 @@ pub fn remove_dir_all(path: impl AsRef<[u8]>) -> Result<()> {
     let mut place = inside(path.as_ref(), ErrorKind::ResourceBusy)?;
     let (directory, name) = place.existing()?;
     let (name, node) = (name.to_owned(), place.node()?);
-    let file_type = Metadata::new(place.attributes()?).file_type();
+    let file_type = place.metadata()?.file_type();
     if file_type.is_symlink() {
         return place.nodes.session.tell(Operation::Unlink, directory, &(), &[name.to_bytes_with_nul()]);
     }
@@ -228,11 +241,11 @@ fn remove_content(session: Arc<session::Session>, nodes: &mut Nodes, directory: 
     let mut listing = Listing::open(nodes, directory)?;
     // All names first: to remove entries could move others past the place where the listing stands.
     let names = listing.by_ref().collect::<Result<Vec<_>>>()?;
-    for (name, _) in names {
+    for RawEntry { name, .. } in names {
         let mut inner = Nodes::new(session.clone());
         let entry = inner.look_up(directory, &name)?;
         let name = &[name.to_bytes_with_nul()];
-        if Metadata::new(entry.attributes).is_dir() {
+        if Metadata::new(entry.attributes, &session).is_dir() {
             remove_content(session.clone(), &mut inner, entry.node)?;
             session.tell(Operation::RemoveDirectory, directory, &(), name)?;
         } else {
@@ -249,12 +262,21 @@ fn remove_content(session: Arc<session::Session>, nodes: &mut Nodes, directory: 
 /// [`ErrorKind::CrossesDevices`] if both names are not in one grant, [`ErrorKind::NotFound`],
 /// [`ErrorKind::ReadOnlyFilesystem`], and what else the host says.
 pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
+    rename_with_flags(from, to, 0)
+}
+
+/// As [`rename`], with flags of Linux's `renameat2`, of which the host knows `RENAME_NOREPLACE`.
+///
+/// # Errors
+///
+/// As that; [`ErrorKind::InvalidInput`] for flags that are not known.
+pub fn rename_with_flags(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: u32) -> Result<()> {
     let from = inside(from.as_ref(), ErrorKind::ResourceBusy)?;
     let to = inside(to.as_ref(), ErrorKind::ResourceBusy)?;
     let (directory, name) = from.existing()?;
     let (new_directory, new_name) = to.name()?;
     same_session(&from, &to)?;
-    let arguments = fuse::Rename2In { directory: new_directory, flags: 0, padding: 0 };
+    let arguments = fuse::Rename2In { directory: new_directory, flags, padding: 0 };
     let names = &[name.to_bytes_with_nul(), new_name.to_bytes_with_nul()];
     from.nodes.session.tell(Operation::Rename2, directory, &arguments, names)
 }
@@ -292,18 +314,66 @@ pub fn symlink(target: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Result<()> {
     Ok(())
 }
 
+/// Changes what is known of what is there. A symbolic link at the end is followed if `follow` says so.
+///
+/// # Errors
+///
+/// [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`], [`ErrorKind::ReadOnlyFilesystem`], and what else the
+/// host says.
+pub fn change(path: impl AsRef<[u8]>, follow: bool, changes: &Changes) -> Result<()> {
+    let place = resolve(path.as_ref(), follow)?.ok_or(ErrorKind::ReadOnlyFilesystem)?;
+    changes.apply(&place.nodes.session, place.node()?, None).map(drop)
+}
+
+/// Whether the host lets the guest read (4), write (2) or run (1) what is there, bits of which any may be set.
+///
+/// # Errors
+///
+/// [`ErrorKind::PermissionDenied`], [`ErrorKind::ReadOnlyFilesystem`] if it does not, and as [`metadata()`].
+pub fn access(path: impl AsRef<[u8]>, follow: bool, mask: u32) -> Result<()> {
+    const WRITE: u32 = 2;
+    match resolve(path.as_ref(), follow)? {
+        Some(place) => {
+            let arguments = fuse::AccessIn { mask, padding: 0 };
+            place.nodes.session.tell(Operation::Access, place.node()?, &arguments, &[])
+        }
+        None if mask & WRITE != 0 => Err(ErrorKind::ReadOnlyFilesystem.into()),
+        None => Ok(()),
+    }
+}
+
+/// What is known of the file system in which it is; nothing of what is above the grants.
+///
+/// # Errors
+///
+/// As [`metadata()`].
+pub fn statistics(path: impl AsRef<[u8]>) -> Result<Statistics> {
+    match resolve(path.as_ref(), true)? {
+        Some(place) => Statistics::of(&place.nodes.session, place.node()?),
+        None => Ok(Statistics { block_size: 4096, name_max: 255, ..Statistics::default() }),
+    }
+}
+
+/// What a symbolic link says, as it is.
+///
+/// # Errors
+///
+/// As [`read_link`].
+pub fn read_link_bytes(path: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+    let target = match resolve(path.as_ref(), false)? {
+        Some(place) => place.link()?,
+        None => None,
+    };
+    Ok(target.ok_or(ErrorKind::InvalidInput)?)
+}
+
 /// What a symbolic link says. Bytes that are not UTF-8 are replaced.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidInput`] if it is no symbolic link, and as [`symlink_metadata`].
 pub fn read_link(path: impl AsRef<[u8]>) -> Result<String> {
-    let target = match resolve(path.as_ref(), false)? {
-        Some(place) => place.link()?,
-        None => None,
-    };
-    let target = target.ok_or(ErrorKind::InvalidInput)?;
-    Ok(String::from_utf8_lossy(&target).into_owned())
+    Ok(String::from_utf8_lossy(&read_link_bytes(path)?).into_owned())
 }
 
 /// Where a path leads to that names an entry of a directory, whether a slash follows or not. `error` if it is

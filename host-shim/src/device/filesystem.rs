@@ -4,6 +4,7 @@
 //! `permitted`. Bytes of files go straight between them and guest memory.
 
 mod kernel;
+mod locks;
 pub(super) mod permitted;
 
 use super::request::{Broken, Request};

@@ -18,7 +18,7 @@ use vcpu_abi::device::DEVICES_MAX;
 pub enum GrantError {
     /// A name is none.
     #[error(
-        "{0:?} cannot be the name of a grant: it takes 1 to {GRANT_NAME_MAX} letters, digits and -_., and does not begin with a dot"
+        "{0:?} cannot be the name of a grant: it takes 1 to {GRANT_NAME_MAX} letters, digits and -_., and does not begin with a dot; that of a directory may be a path"
     )]
     BadName(String),
     /// Two grants have the same name.
@@ -47,7 +47,8 @@ impl Grant {
     /// If the name is none, or the path names no directory that this process can use.
     pub fn directory(name: &str, path: impl Into<PathBuf>, writable: bool) -> Result<Grant, GrantError> {
         let path = path.into();
-        Self::probe(&Want::Directory { name: checked(name)?, writable }, &path)?;
+        let want = Want::directory(name, writable).map_err(|_| GrantError::BadName(name.to_owned()))?;
+        Self::probe(&want, &path)?;
         Ok(Grant { name: name.to_owned(), resource: Resource::Directory { path, writable } })
     }
 

@@ -8,13 +8,17 @@
 //! function NAME          a function of the program that embeds the image
 //! ```
 //!
-//! Without `:ro` or `:rw` it is read-only.
+//! Without `:ro` or `:rw` it is read-only. The name of a directory may be a path, like `/home/u/build`: that is
+//! where the guest finds it.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 /// Most bytes of a grant's name: as many as the tag of a file system has.
 pub const GRANT_NAME_MAX: usize = 36;
+
+/// Most bytes of a path that is a directory's name.
+pub const GRANT_PATH_MAX: usize = 255;
 
 /// Most bytes of a function's name.
 pub const FUNCTION_NAME_MAX: usize = 128;
@@ -62,12 +66,34 @@ pub enum WantError {
         /// Most bytes of such a name.
         most: usize,
     },
+    /// The path that is to be a directory's name is none.
+    #[error(
+        "{0:?} is not a path of at most {GRANT_PATH_MAX} bytes whose parts are letters, digits and -_.+~@, and none \
+         of them \".\" or \"..\""
+    )]
+    BadPath(String),
 }
 
 /// Whether a text is a name of at most so many bytes.
 pub(crate) fn is_name(text: &str, most: usize) -> bool {
     let possible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=most).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(possible)
+}
+
+/// Whether a text is a path that can be a directory's name.
+pub(crate) fn is_path(text: &str) -> bool {
+    let possible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+~@,".contains(&byte);
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(possible);
+    text.len() <= GRANT_PATH_MAX && text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_part))
+}
+
+/// Checks a directory's name.
+fn directory_name(text: &str) -> Result<String, WantError> {
+    match text {
+        _ if !text.starts_with('/') => name(text, GRANT_NAME_MAX),
+        _ if is_path(text) => Ok(text.to_owned()),
+        _ => Err(WantError::BadPath(shown(text))),
+    }
 }
 
 /// The beginning of a text, which may be long and hold anything.
@@ -119,13 +145,13 @@ impl Display for Want {
 }
 
 impl Want {
-    /// A directory of this name.
+    /// A directory of this name, which may be a path: where the guest finds it.
     ///
     /// # Errors
     ///
     /// If it is not a name.
     pub fn directory(text: &str, writable: bool) -> Result<Want, WantError> {
-        Ok(Want::Directory { name: name(text, GRANT_NAME_MAX)?, writable })
+        Ok(Want::Directory { name: directory_name(text)?, writable })
     }
 
     /// An image of a disk of this name.
@@ -223,6 +249,24 @@ mod tests {
         let long = "é".repeat(1000);
         let refused = long.parse::<Want>().unwrap_err().to_string();
         assert!(refused.len() < 300, "{refused}");
+    }
+
+    #[test]
+    fn a_directory_may_be_named_by_a_path() {
+        let want: Want = "dir /home/u/.cache/g++-12~rc@1,2:rw".parse().unwrap();
+        assert_eq!(want.device(), Some("/home/u/.cache/g++-12~rc@1,2"));
+        assert_eq!(want.to_string().parse(), Ok(want));
+        let long = format!("/{}", "n".repeat(254));
+        assert!(format!("dir {long}").parse::<Want>().is_ok());
+        for name in
+            ["/", "//a", "/a/", "/a//b", "/.", "/a/..", "/a b", "/a:b", "/a=b", "/ä", &format!("{long}n")]
+        {
+            let refused = format!("dir {name}").parse::<Want>();
+            assert!(matches!(refused, Err(WantError::BadPath(_))), "{name:?}");
+        }
+        for kind in ["block", "console", "function"] {
+            assert!(matches!(format!("{kind} /a").parse::<Want>(), Err(WantError::BadName { .. })), "{kind}");
+        }
     }
 
     #[test]

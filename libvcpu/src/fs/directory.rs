@@ -2,8 +2,8 @@
 
 use super::fuse::{self, DirectoryEntry, Operation};
 use super::metadata::{FileType, Metadata};
-use super::session::{Session, grants};
-use super::walk::{Nodes, Place};
+use super::session::Session;
+use super::walk::{self, Nodes, Spot};
 use crate::io::{Error, Result};
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -25,7 +25,7 @@ pub struct ReadDir {
 
 #[derive(Debug)]
 enum Source {
-    /// The guest's root: the names of what was granted.
+    /// Above the grants: names of what was granted.
     Grants(vec::IntoIter<&'static [u8]>),
     Directory(Listing),
 }
@@ -39,10 +39,10 @@ pub struct DirEntry {
 }
 
 impl ReadDir {
-    pub(super) fn new(path: &[u8], place: Option<Place>) -> Result<ReadDir> {
-        let source = match place {
-            None => Source::Grants(grants().collect::<Vec<_>>().into_iter()),
-            Some(mut place) => {
+    pub(super) fn new(path: &[u8]) -> Result<ReadDir> {
+        let source = match walk::walk(path, true)? {
+            Spot::Above(above) => Source::Grants(walk::names_in(&above).into_iter()),
+            Spot::Inside(mut place) => {
                 let node = place.node()?;
                 Source::Directory(Listing::open(&mut place.nodes, node)?)
             }
@@ -63,10 +63,10 @@ impl Iterator for ReadDir {
             }
             Source::Directory(listing) => {
                 let entry = listing.next()?;
-                Some(entry.map(|(name, number)| DirEntry {
+                Some(entry.map(|entry| DirEntry {
                     path,
-                    name: name.into_bytes(),
-                    file_type: FileType::of_entry(number),
+                    name: entry.name.into_bytes(),
+                    file_type: FileType::of_entry(entry.kind),
                 }))
             }
         }
@@ -127,6 +127,97 @@ impl fmt::Debug for DirEntry {
     }
 }
 
+/// What a directory says of an entry.
+#[derive(Clone, Debug)]
+pub struct RawEntry {
+    /// Its name.
+    pub name: CString,
+    /// Its number in its file system.
+    pub node: u64,
+    /// What it is, as the `d_type` of Linux's directories; 0 if the file system does not say it.
+    pub kind: u32,
+    /// Where the entry behind it is, for [`Directory::seek`].
+    pub offset: u64,
+}
+
+/// An open directory, for those who need more of it than [`ReadDir`] has.
+#[derive(Debug)]
+pub struct Directory {
+    path: Vec<u8>,
+    /// `None` above the grants.
+    listing: Option<Listing>,
+    /// Above the grants, how many names were given.
+    given: u64,
+}
+
+impl Directory {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_dir`](super::read_dir).
+    pub fn open(path: impl AsRef<[u8]>) -> Result<Directory> {
+        Ok(match walk::walk(path.as_ref(), true)? {
+            Spot::Above(above) => Directory { path: [b"/", &above[..]].concat(), listing: None, given: 0 },
+            Spot::Inside(mut place) => {
+                let (node, path) = (place.node()?, place.path());
+                Directory { path, listing: Some(Listing::open(&mut place.nodes, node)?), given: 0 }
+            }
+        })
+    }
+
+    /// Its path, without `.`, `..` and links, as it was when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The next entry. `.` and `..` are none.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn next_entry(&mut self) -> Result<Option<RawEntry>> {
+        if let Some(listing) = &mut self.listing {
+            return listing.next().transpose();
+        }
+        let Some(&name) = walk::names_in(&self.path[1..]).get(self.given as usize) else { return Ok(None) };
+        self.given += 1;
+        let kind = super::fuse::MODE_DIRECTORY >> 12;
+        Ok(Some(RawEntry { name: walk::c_string(name)?, node: 1, kind, offset: self.given }))
+    }
+
+    /// Goes to where an entry said that the one behind it is, or to the beginning, 0.
+    pub fn seek(&mut self, offset: u64) {
+        match &mut self.listing {
+            Some(listing) => listing.seek(offset),
+            None => self.given = offset,
+        }
+    }
+
+    /// What is known of it.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn metadata(&self) -> Result<Metadata> {
+        let Some(listing) = &self.listing else { return Ok(Metadata::above()) };
+        let attributes = walk::attributes(&listing.session, listing.node, Some(listing.handle))?;
+        Ok(Metadata::new(attributes, &listing.session))
+    }
+
+    /// Waits until its entries are kept by the host's disk.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn sync_all(&self) -> Result<()> {
+        let Some(listing) = &self.listing else { return Ok(()) };
+        let arguments = fuse::SyncIn { handle: listing.handle, flags: 0, padding: 0 };
+        listing.session.tell(Operation::SyncDirectory, listing.node, &arguments, &[])
+    }
+}
+
 /// An open directory: names, and the numbers that say what they are.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -154,6 +245,10 @@ impl Listing {
         Ok(Listing { session, node, handle, buffer: Vec::new(), start: 0, end: 0, offset: 0, is_done: false })
     }
 
+    fn seek(&mut self, offset: u64) {
+        (self.start, self.end, self.offset, self.is_done) = (0, 0, offset, false);
+    }
+
     fn fetch(&mut self) -> Result<()> {
         self.buffer.resize(PIECE, 0);
         let arguments = fuse::ReadIn {
@@ -169,26 +264,31 @@ impl Listing {
     }
 
     /// The next of the entries that were fetched.
-    fn take(&mut self) -> Option<(CString, u32)> {
+    fn take(&mut self) -> Option<RawEntry> {
         let rest = &self.buffer[self.start..self.end];
         let (entry, names) = DirectoryEntry::read_from_prefix(rest).ok()?;
         let length = entry.name_length as usize;
         let name = names.get(..length)?;
         self.start += (size_of::<DirectoryEntry>() + length).next_multiple_of(8).min(rest.len());
         self.offset = entry.offset;
-        Some((CString::new(name).unwrap_or_default(), entry.file_type))
+        Some(RawEntry {
+            name: CString::new(name).unwrap_or_default(),
+            node: entry.node,
+            kind: entry.file_type,
+            offset: entry.offset,
+        })
     }
 }
 
 impl Iterator for Listing {
-    type Item = Result<(CString, u32)>;
+    type Item = Result<RawEntry>;
 
-    fn next(&mut self) -> Option<Result<(CString, u32)>> {
+    fn next(&mut self) -> Option<Result<RawEntry>> {
         while !self.is_done {
-            if let Some((name, number)) = self.take() {
-                match name.to_bytes() {
+            if let Some(entry) = self.take() {
+                match entry.name.to_bytes() {
                     b"" | b"." | b".." => continue,
-                    _ => return Some(Ok((name, number))),
+                    _ => return Some(Ok(entry)),
                 }
             }
             match self.fetch() {

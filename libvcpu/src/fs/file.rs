@@ -1,8 +1,9 @@
 //! [`File`] and [`OpenOptions`].
 
 use super::fuse::{self, CreateIn, Operation};
-use super::metadata::Metadata;
-use super::session::Session;
+use super::lock::{Lock, LockOwner};
+use super::metadata::{Changes, Metadata, Statistics};
+use super::session::{PIECES_MAX, Session};
 use super::walk::{self, Last, resolve};
 use crate::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
@@ -125,40 +126,18 @@ impl OpenOptions {
     /// options that contradict each other; [`ErrorKind::Unsupported`] for what is no file; and what else the
     /// host says.
     pub fn open(&self, path: impl AsRef<[u8]>) -> Result<File> {
-        let flags = self.flags()?;
-        let mut place = resolve(path.as_ref(), !self.create_new)?.ok_or(ErrorKind::IsADirectory)?;
-        let session = place.nodes.session.clone();
-        let (node, handle, size) = match &place.last {
-            _ if self.create_new && place.node().is_ok() => return Err(ErrorKind::AlreadyExists.into()),
-            Last::Directory => return Err(ErrorKind::IsADirectory.into()),
-            Last::Entry { node, attributes, .. } => {
-                match walk::kind(attributes) {
-                    fuse::MODE_REGULAR => {}
-                    fuse::MODE_DIRECTORY => return Err(ErrorKind::IsADirectory.into()),
-                    _ => return Err(Error::new(ErrorKind::Unsupported, "it is no file")),
-                }
-                let arguments = fuse::OpenIn { flags, fuse_flags: 0 };
-                let reply: fuse::OpenOut = session.ask(Operation::Open, *node, &arguments, &[])?;
-                (*node, reply.handle, attributes.size)
-            }
-            Last::Missing { name } if self.create || self.create_new => {
-                let exclusive = if self.create_new { fuse::OPEN_EXCLUSIVE } else { 0 };
-                let flags = flags | fuse::OPEN_CREATE | exclusive;
-                let arguments = CreateIn { flags, mode: self.mode, ..CreateIn::default() };
-                let name = name.to_bytes_with_nul();
-                let reply: fuse::CreateOut =
-                    session.ask(Operation::Create, place.directory(), &arguments, &[name])?;
-                let entry = place.nodes.count(reply.entry);
-                (entry.node, reply.open.handle, entry.attributes.size)
-            }
-            Last::Missing { .. } => return Err(ErrorKind::NotFound.into()),
-        };
-        place.nodes.keep(node);
-        let file = File(Arc::new(Open { session, node, handle, flags, position: Mutex::new(0) }));
-        if self.truncate && size != 0 {
-            file.set_len(0)?;
+        let access = self.flags()?;
+        let mut flags = access;
+        if self.create || self.create_new {
+            flags |= fuse::OPEN_CREATE;
         }
-        Ok(file)
+        if self.create_new {
+            flags |= fuse::OPEN_EXCLUSIVE;
+        }
+        if self.truncate && !self.create_new {
+            flags |= fuse::OPEN_TRUNCATE;
+        }
+        File::open_with_flags(path, flags, self.mode)
     }
 }
 
@@ -202,13 +181,92 @@ impl File {
         OpenOptions::new()
     }
 
+    /// Opens a file as Linux's `open` does: of its flags, access and `O_APPEND`, `O_CREAT`, `O_EXCL`, `O_TRUNC`
+    /// and `O_NOFOLLOW`; `mode` is for a file that is created.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`]; [`ErrorKind::FilesystemLoop`] for a symbolic link that is not to be followed.
+    pub fn open_with_flags(path: impl AsRef<[u8]>, flags: u32, mode: u32) -> Result<File> {
+        const KEPT: u32 = fuse::OPEN_WRITE | fuse::OPEN_READ_WRITE | fuse::OPEN_APPEND;
+        let has = |bit| flags & bit != 0;
+        let is_new = has(fuse::OPEN_CREATE) && has(fuse::OPEN_EXCLUSIVE);
+        let follow = !is_new && !has(fuse::OPEN_NO_FOLLOW);
+        let mut place = resolve(path.as_ref(), follow)?.ok_or(ErrorKind::IsADirectory)?;
+        let session = place.nodes.session.clone();
+        let access = flags & KEPT;
+        let is_empty;
+        let (node, handle) = match &place.last {
+            _ if is_new && place.node().is_ok() => return Err(ErrorKind::AlreadyExists.into()),
+            Last::Directory => return Err(ErrorKind::IsADirectory.into()),
+            Last::Entry { node, attributes, .. } => {
+                match walk::kind(attributes) {
+                    fuse::MODE_REGULAR => {}
+                    fuse::MODE_DIRECTORY => return Err(ErrorKind::IsADirectory.into()),
+                    fuse::MODE_LINK => return Err(ErrorKind::FilesystemLoop.into()),
+                    _ => return Err(Error::new(ErrorKind::Unsupported, "it is no file")),
+                }
+                is_empty = attributes.size == 0;
+                let arguments = fuse::OpenIn { flags: access, fuse_flags: 0 };
+                let reply: fuse::OpenOut = session.ask(Operation::Open, *node, &arguments, &[])?;
+                (*node, reply.handle)
+            }
+            Last::Missing { name } if has(fuse::OPEN_CREATE) => {
+                let exclusive = if is_new { fuse::OPEN_EXCLUSIVE } else { 0 };
+                let flags = access | fuse::OPEN_CREATE | exclusive;
+                let arguments = CreateIn { flags, mode, ..CreateIn::default() };
+                let name = name.to_bytes_with_nul();
+                let reply: fuse::CreateOut =
+                    session.ask(Operation::Create, place.directory(), &arguments, &[name])?;
+                let entry = place.nodes.count(reply.entry);
+                is_empty = entry.attributes.size == 0;
+                (entry.node, reply.open.handle)
+            }
+            Last::Missing { .. } => return Err(ErrorKind::NotFound.into()),
+        };
+        place.nodes.keep(node);
+        let file = File(Arc::new(Open { session, node, handle, flags: access, position: Mutex::new(0) }));
+        if has(fuse::OPEN_TRUNCATE) && !is_empty {
+            // By its node, since it may not be open to be written.
+            Changes { size: Some(0), ..Changes::default() }.apply(&file.0.session, node, None)?;
+        }
+        Ok(file)
+    }
+
+    /// Most bytes that one read or write moves.
+    #[must_use]
+    pub fn transfer_max(&self) -> usize {
+        self.0.session.transfer_max()
+    }
+
+    /// Whether it was opened to be written at its end.
+    #[must_use]
+    pub fn is_append(&self) -> bool {
+        self.0.flags & fuse::OPEN_APPEND != 0
+    }
+
     /// Reads some bytes at `offset`, and gives how many; 0 is the end, if the buffer has room. Moves nothing.
     ///
     /// # Errors
     ///
     /// What the host says.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        let length = buffer.len().min(self.0.session.transfer_max());
+        self.read_pieces_at(&mut [buffer], offset)
+    }
+
+    /// As [`read_at`](File::read_at), to several buffers, one after the other, of which the first eight are used.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn read_pieces_at(&self, buffers: &mut [&mut [u8]], offset: u64) -> Result<usize> {
+        let mut pieces: [&mut [u8]; PIECES_MAX] = Default::default();
+        let mut length = 0;
+        for (piece, buffer) in pieces.iter_mut().zip(buffers) {
+            let room = buffer.len().min(self.0.session.transfer_max() - length);
+            *piece = &mut buffer[..room];
+            length += room;
+        }
         if length == 0 {
             return Ok(0);
         }
@@ -219,7 +277,48 @@ impl File {
             flags: self.0.flags,
             ..fuse::ReadIn::default()
         };
-        self.0.session.ask_bytes(Operation::Read, self.0.node, &arguments, &mut buffer[..length])
+        self.0.session.ask_pieces(Operation::Read, self.0.node, &arguments, &mut pieces)
+    }
+
+    /// Reads from where it stands to several buffers, as [`read_pieces_at`](File::read_pieces_at), and moves it.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn read_pieces(&self, buffers: &mut [&mut [u8]]) -> Result<usize> {
+        let mut position = self.position();
+        let count = self.read_pieces_at(buffers, *position)?;
+        *position += count as u64;
+        Ok(count)
+    }
+
+    /// Writes several pieces where it stands, as [`write_pieces_at`](File::write_pieces_at), and moves it.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn write_pieces(&self, bytes: &[&[u8]]) -> Result<usize> {
+        let mut position = self.position();
+        let count = self.write_pieces_at(bytes, *position)?;
+        *position = match self.0.flags & fuse::OPEN_APPEND {
+            0 => *position + count as u64,
+            _ => self.metadata()?.len(),
+        };
+        Ok(count)
+    }
+
+    /// Goes to its end and writes several pieces there, as [`write_pieces`](File::write_pieces). Who else writes
+    /// the file may come in between, if it was not opened to append.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn append_pieces(&self, bytes: &[&[u8]]) -> Result<usize> {
+        let mut position = self.position();
+        let end = self.metadata()?.len();
+        let count = self.write_pieces_at(bytes, end)?;
+        *position = end + count as u64;
+        Ok(count)
     }
 
     /// Fills the buffer with what is at `offset`. Moves nothing.
@@ -246,20 +345,33 @@ impl File {
     ///
     /// [`ErrorKind::StorageFull`], and what else the host says.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
-        let bytes = &bytes[..bytes.len().min(self.0.session.transfer_max())];
-        if bytes.is_empty() {
+        self.write_pieces_at(&[bytes], offset)
+    }
+
+    /// As [`write_at`](File::write_at), several pieces, one after the other, of which the first eight are used.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn write_pieces_at(&self, bytes: &[&[u8]], offset: u64) -> Result<usize> {
+        let mut pieces: [&[u8]; PIECES_MAX] = Default::default();
+        let mut length = 0;
+        for (piece, bytes) in pieces.iter_mut().zip(bytes) {
+            *piece = &bytes[..bytes.len().min(self.0.session.transfer_max() - length)];
+            length += piece.len();
+        }
+        if length == 0 {
             return Ok(0);
         }
         let arguments = fuse::WriteIn {
             handle: self.0.handle,
             offset,
-            size: bytes.len() as u32,
+            size: length as u32,
             flags: self.0.flags,
             ..fuse::WriteIn::default()
         };
-        let reply: fuse::WriteOut =
-            self.0.session.ask(Operation::Write, self.0.node, &arguments, &[bytes])?;
-        Ok(bytes.len().min(reply.size as usize))
+        let reply: fuse::WriteOut = self.0.session.ask(Operation::Write, self.0.node, &arguments, &pieces)?;
+        Ok(length.min(reply.size as usize))
     }
 
     /// Writes all bytes at `offset`. Moves nothing.
@@ -286,15 +398,58 @@ impl File {
     ///
     /// [`ErrorKind::InvalidInput`] if it is not open to be written, and what else the host says.
     pub fn set_len(&self, size: u64) -> Result<()> {
-        let arguments = fuse::SetAttributesIn {
-            valid: fuse::SET_SIZE | fuse::SET_HANDLE,
-            handle: self.0.handle,
-            size,
-            ..fuse::SetAttributesIn::default()
-        };
-        let _: fuse::AttributesOut =
-            self.0.session.ask(Operation::SetAttributes, self.0.node, &arguments, &[])?;
-        Ok(())
+        self.change(&Changes { size: Some(size), ..Changes::default() })
+    }
+
+    /// Changes what is known of it.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn change(&self, changes: &Changes) -> Result<()> {
+        // Only a size is the handle's affair; the rest needs no right to write.
+        let handle = changes.size.map(|_| self.0.handle);
+        changes.apply(&self.0.session, self.0.node, handle).map(drop)
+    }
+
+    /// Has the disk keep room for these bytes, and makes the file as long as that.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::StorageFull`]; [`ErrorKind::Unsupported`] if the host's file system cannot do that.
+    pub fn allocate(&self, offset: u64, length: u64) -> Result<()> {
+        let arguments =
+            fuse::AllocateIn { handle: self.0.handle, offset, length, ..fuse::AllocateIn::default() };
+        self.0.session.tell(Operation::Allocate, self.0.node, &arguments, &[])
+    }
+
+    /// What is known of the file system in which it is.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn statistics(&self) -> Result<Statistics> {
+        Statistics::of(&self.0.session, self.0.node)
+    }
+
+    /// Takes, changes or gives up an advisory lock, which all programs of the host and all guests see. Never
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`] if somebody else's is in the way, and what else the host says.
+    pub fn set_lock(&self, owner: LockOwner, lock: &Lock) -> Result<()> {
+        lock.set(&self.0.session, self.0.node, self.0.handle, owner)
+    }
+
+    /// The first lock of somebody else's that is in the way of such a lock of the guest's; `None` if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn lock_in_the_way(&self, lock: &Lock) -> Result<Option<Lock>> {
+        lock.in_the_way(&self.0.session, self.0.node, self.0.handle)
     }
 
     /// Waits until everything that was written is kept by the host's disk.
@@ -326,7 +481,9 @@ impl File {
     ///
     /// What the host says.
     pub fn metadata(&self) -> Result<Metadata> {
-        walk::attributes(&self.0.session, self.0.node, Some(self.0.handle)).map(Metadata::new)
+        let session = &*self.0.session;
+        let attributes = walk::attributes(session, self.0.node, Some(self.0.handle))?;
+        Ok(Metadata::new(attributes, session))
     }
 
     /// The same open file: it stands at the same place, and moves with this one.
@@ -355,10 +512,7 @@ impl Drop for Open {
 
 impl Read for &File {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let mut position = self.position();
-        let count = self.read_at(buffer, *position)?;
-        *position += count as u64;
-        Ok(count)
+        self.read_pieces(&mut [buffer])
     }
 
     fn read_to_end(&mut self, all: &mut Vec<u8>) -> Result<usize> {
@@ -372,13 +526,7 @@ impl Read for &File {
 
 impl Write for &File {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        let mut position = self.position();
-        let count = self.write_at(bytes, *position)?;
-        *position = match self.0.flags & fuse::OPEN_APPEND {
-            0 => *position + count as u64,
-            _ => self.metadata()?.len(),
-        };
-        Ok(count)
+        self.write_pieces(&[bytes])
     }
 }
 

@@ -26,14 +26,20 @@ pub(super) enum Operation {
     Open = 14,
     Read = 15,
     Write = 16,
+    FileSystemStatistics = 17,
     Release = 18,
     Sync = 20,
     Initialise = 26,
     OpenDirectory = 27,
     ReadDirectory = 28,
     ReleaseDirectory = 29,
+    SyncDirectory = 30,
+    GetLock = 31,
+    SetLock = 32,
+    Access = 34,
     Create = 35,
     BatchForget = 42,
+    Allocate = 43,
     Rename2 = 45,
 }
 
@@ -201,6 +207,54 @@ structures! {
         lock_owner: u64,
     }
 
+    AccessIn {
+        mask: u32,
+        padding: u32,
+    }
+
+    AllocateIn {
+        handle: u64,
+        offset: u64,
+        length: u64,
+        mode: u32,
+        padding: u32,
+    }
+
+    /// A lock, of the bytes from `start` to `end`, both included.
+    FileLock {
+        start: u64,
+        end: u64,
+        /// Linux's `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
+        kind: u32,
+        process: u32,
+    }
+
+    LockIn {
+        handle: u64,
+        owner: u64,
+        lock: FileLock,
+        flags: u32,
+        padding: u32,
+    }
+
+    LockOut {
+        lock: FileLock,
+    }
+
+    /// What is known of a whole file system.
+    FileSystemOut {
+        blocks: u64,
+        blocks_free: u64,
+        blocks_available: u64,
+        files: u64,
+        files_free: u64,
+        block_size: u32,
+        name_max: u32,
+        fragment_size: u32,
+        padding: u32,
+        spare: [u32; 6],
+    }
+
     SyncIn {
         handle: u64,
         flags: u32,
@@ -258,8 +312,16 @@ pub(super) const INIT_MAX_PAGES: u32 = 1 << 22;
 pub(super) const ATTRIBUTES_OF_HANDLE: u32 = 1;
 
 /// [`SetAttributesIn::valid`].
+pub(super) const SET_MODE: u32 = 1 << 0;
 pub(super) const SET_SIZE: u32 = 1 << 3;
+pub(super) const SET_ACCESSED: u32 = 1 << 4;
+pub(super) const SET_MODIFIED: u32 = 1 << 5;
 pub(super) const SET_HANDLE: u32 = 1 << 6;
+pub(super) const SET_ACCESSED_NOW: u32 = 1 << 7;
+pub(super) const SET_MODIFIED_NOW: u32 = 1 << 8;
+
+/// [`LockIn::flags`]: a lock of the whole file that belongs to the handle.
+pub(super) const LOCK_OF_HANDLE: u32 = 1;
 
 /// [`SyncIn::flags`]: without what says when the file was changed.
 pub(super) const SYNC_DATA: u32 = 1;
@@ -270,6 +332,8 @@ pub(super) const OPEN_WRITE: u32 = 1;
 pub(super) const OPEN_READ_WRITE: u32 = 2;
 pub(super) const OPEN_CREATE: u32 = 0o100;
 pub(super) const OPEN_EXCLUSIVE: u32 = 0o200;
+pub(super) const OPEN_TRUNCATE: u32 = 0o1000;
+pub(super) const OPEN_NO_FOLLOW: u32 = 0o400_000;
 pub(super) const OPEN_APPEND: u32 = 0o2000;
 
 /// [`Attributes::mode`]: what a file is.

@@ -1,6 +1,7 @@
-//! [`Metadata`]: what is known of a file.
+//! [`Metadata`]: what is known of a file, [`Changes`] of that, and [`Statistics`] of whole file systems.
 
-use super::fuse::{self, Attributes};
+use super::fuse::{self, Attributes, Operation};
+use super::session::Session;
 use super::walk;
 use crate::io::{Error, ErrorKind, Result};
 use crate::time::{Duration, SystemTime};
@@ -9,7 +10,11 @@ use crate::time::{Duration, SystemTime};
 ///
 /// [`std::fs::Metadata`]: https://doc.rust-lang.org/std/fs/struct.Metadata.html
 #[derive(Clone, Debug)]
-pub struct Metadata(Attributes);
+pub struct Metadata {
+    attributes: Attributes,
+    /// Which file system it is of; 0 is above the grants.
+    device: u64,
+}
 
 /// What something in a directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,19 +25,26 @@ pub struct FileType(u32);
 pub struct Permissions(u32);
 
 impl Metadata {
-    pub(super) fn new(attributes: Attributes) -> Metadata {
-        Metadata(attributes)
+    pub(super) fn new(attributes: Attributes, session: &Session) -> Metadata {
+        Metadata { attributes, device: u64::from(session.number()) + 1 }
     }
 
-    /// Of the guest's root.
-    pub(super) fn root() -> Metadata {
-        Metadata(Attributes { mode: fuse::MODE_DIRECTORY | 0o555, links: 1, ..Attributes::default() })
+    /// Of a directory above the grants.
+    pub(super) fn above() -> Metadata {
+        let attributes = Attributes {
+            node: 1,
+            mode: fuse::MODE_DIRECTORY | 0o555,
+            links: 2,
+            block_size: 4096,
+            ..Attributes::default()
+        };
+        Metadata { attributes, device: 0 }
     }
 
     /// What it is.
     #[must_use]
     pub fn file_type(&self) -> FileType {
-        FileType(walk::kind(&self.0))
+        FileType(walk::kind(&self.attributes))
     }
 
     /// Whether it is a directory.
@@ -57,13 +69,13 @@ impl Metadata {
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "as in std")]
     pub fn len(&self) -> u64 {
-        self.0.size
+        self.attributes.size
     }
 
     /// Who may do what with it.
     #[must_use]
     pub fn permissions(&self) -> Permissions {
-        Permissions(self.0.mode & 0o7777)
+        Permissions(self.attributes.mode & 0o7777)
     }
 
     /// When it was written the last time.
@@ -72,7 +84,7 @@ impl Metadata {
     ///
     /// [`ErrorKind::Unsupported`] if [`SystemTime`] has no such moment.
     pub fn modified(&self) -> Result<SystemTime> {
-        moment(self.0.modified, self.0.modified_nanoseconds)
+        moment(self.attributes.modified, self.attributes.modified_nanoseconds)
     }
 
     /// When it was read the last time, as far as the host keeps that.
@@ -81,7 +93,61 @@ impl Metadata {
     ///
     /// As [`modified`](Metadata::modified).
     pub fn accessed(&self) -> Result<SystemTime> {
-        moment(self.0.accessed, self.0.accessed_nanoseconds)
+        moment(self.attributes.accessed, self.attributes.accessed_nanoseconds)
+    }
+
+    /// Which grant it is of: a number that other grants do not have.
+    #[must_use]
+    pub fn dev(&self) -> u64 {
+        self.device
+    }
+
+    /// Its number in its file system.
+    #[must_use]
+    pub fn ino(&self) -> u64 {
+        self.attributes.node
+    }
+
+    /// What it is and who may do what with it, as Linux's `st_mode`.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.attributes.mode
+    }
+
+    /// How many names it has.
+    #[must_use]
+    pub fn nlink(&self) -> u64 {
+        self.attributes.links.into()
+    }
+
+    /// Bytes with which it is best read and written.
+    #[must_use]
+    pub fn blksize(&self) -> u64 {
+        self.attributes.block_size.into()
+    }
+
+    /// How many blocks of 512 bytes it takes.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.attributes.blocks
+    }
+
+    /// When it was read the last time: seconds since 1970, and nanoseconds.
+    #[must_use]
+    pub fn atime(&self) -> (i64, i64) {
+        (self.attributes.accessed as i64, self.attributes.accessed_nanoseconds.into())
+    }
+
+    /// When it was written the last time, as [`atime`](Metadata::atime).
+    #[must_use]
+    pub fn mtime(&self) -> (i64, i64) {
+        (self.attributes.modified as i64, self.attributes.modified_nanoseconds.into())
+    }
+
+    /// When anything about it changed the last time, as [`atime`](Metadata::atime).
+    #[must_use]
+    pub fn ctime(&self) -> (i64, i64) {
+        (self.attributes.changed as i64, self.attributes.changed_nanoseconds.into())
     }
 
     /// When it was created: nobody says.
@@ -91,6 +157,83 @@ impl Metadata {
     /// [`ErrorKind::Unsupported`], always.
     pub fn created(&self) -> Result<SystemTime> {
         Err(Error::new(ErrorKind::Unsupported, "it is not known when the file was created"))
+    }
+}
+
+/// A time that a file is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileTime {
+    /// When it is set, by the host's clock.
+    Now,
+    /// Seconds since 1970, and nanoseconds below 1,000,000,000.
+    At(i64, u32),
+}
+
+/// What is to change about a file; `None` is left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Its size in bytes: it is cut, or zeros are added.
+    pub size: Option<u64>,
+    /// Linux's bits of who may do what with it, 0o777 of them.
+    pub mode: Option<u32>,
+    /// When it was read the last time.
+    pub accessed: Option<FileTime>,
+    /// When it was written the last time.
+    pub modified: Option<FileTime>,
+}
+
+impl Changes {
+    /// Makes them, by the path's node or by a handle. Gives what is known of it then.
+    pub(super) fn apply(&self, session: &Session, node: u64, handle: Option<u64>) -> Result<Metadata> {
+        let mut wanted = fuse::SetAttributesIn::default();
+        let mut set = |is_set: bool, bit| wanted.valid |= if is_set { bit } else { 0 };
+        set(self.size.is_some(), fuse::SET_SIZE);
+        set(self.mode.is_some(), fuse::SET_MODE);
+        set(self.accessed.is_some(), fuse::SET_ACCESSED);
+        set(self.modified.is_some(), fuse::SET_MODIFIED);
+        set(self.accessed == Some(FileTime::Now), fuse::SET_ACCESSED_NOW);
+        set(self.modified == Some(FileTime::Now), fuse::SET_MODIFIED_NOW);
+        set(handle.is_some(), fuse::SET_HANDLE);
+        wanted.handle = handle.unwrap_or(0);
+        wanted.size = self.size.unwrap_or(0);
+        wanted.mode = self.mode.unwrap_or(0);
+        if let Some(FileTime::At(seconds, nanoseconds)) = self.accessed {
+            (wanted.accessed, wanted.accessed_nanoseconds) = (seconds as u64, nanoseconds);
+        }
+        if let Some(FileTime::At(seconds, nanoseconds)) = self.modified {
+            (wanted.modified, wanted.modified_nanoseconds) = (seconds as u64, nanoseconds);
+        }
+        let reply: fuse::AttributesOut = session.ask(Operation::SetAttributes, node, &wanted, &[])?;
+        Ok(Metadata::new(reply.attributes, session))
+    }
+}
+
+/// What is known of a whole file system, as Linux's `statfs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "blocks are of `block_size` bytes; the rest is what its name says")]
+pub struct Statistics {
+    pub blocks: u64,
+    pub blocks_free: u64,
+    pub blocks_available: u64,
+    pub files: u64,
+    pub files_free: u64,
+    pub block_size: u32,
+    pub name_max: u32,
+}
+
+impl Statistics {
+    /// Asks for them.
+    pub(super) fn of(session: &Session, node: u64) -> Result<Statistics> {
+        let reply: fuse::FileSystemOut = session.ask(Operation::FileSystemStatistics, node, &(), &[])?;
+        Ok(Statistics {
+            blocks: reply.blocks,
+            blocks_free: reply.blocks_free,
+            blocks_available: reply.blocks_available,
+            files: reply.files,
+            files_free: reply.files_free,
+            block_size: reply.block_size,
+            name_max: reply.name_max,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::device::Drivers;
 use crate::io::{Error, Result};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vcpu_kernel::abi::layout::PAGE_SIZE;
 use vcpu_kernel::device::file_system::FileSystem;
@@ -15,6 +16,8 @@ static DRIVERS: Drivers<Session> = Drivers::new();
 
 /// Bytes of a header and of the largest structure behind it.
 const HEAD_MAX: usize = 128;
+/// Most pieces of memory in which a file's bytes lie in one request: with the heads no more than a queue takes.
+pub(super) const PIECES_MAX: usize = 8;
 /// Bytes of a reply's header and of the largest structure behind it.
 const REPLY_MAX: usize = 160;
 
@@ -22,6 +25,8 @@ const REPLY_MAX: usize = 160;
 #[derive(Debug)]
 pub(super) struct Session {
     device: FileSystem,
+    /// The device's number.
+    number: u32,
     /// The number of the last request.
     unique: AtomicU64,
     /// Most bytes of a file in one request.
@@ -40,9 +45,9 @@ pub(super) fn session(grant: &[u8]) -> Result<Option<Arc<Session>>> {
 }
 
 impl Session {
-    fn open(device: u32) -> Result<Session, device::Error> {
-        let device = FileSystem::open(device)?;
-        let mut session = Session { device, unique: AtomicU64::new(0), transfer_max: 0 };
+    fn open(number: u32) -> Result<Session, device::Error> {
+        let device = FileSystem::open(number)?;
+        let mut session = Session { device, number, unique: AtomicU64::new(0), transfer_max: 0 };
         let wanted = fuse::InitialiseIn {
             major: fuse::MAJOR,
             minor: fuse::MINOR,
@@ -57,6 +62,11 @@ impl Session {
             return Err(device::Error::BadAnswer);
         }
         Ok(session)
+    }
+
+    /// What tells this file system from others.
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Most bytes of a file that one request can read or write.
@@ -74,7 +84,7 @@ impl Session {
     ) -> Result<R> {
         let mut reply = [0; REPLY_MAX];
         let room = size_of::<OutHeader>() + size_of::<R>();
-        if self.exchange(operation, node, arguments, data, &mut reply[..room], None)? != room {
+        if self.exchange(operation, node, arguments, data, &mut reply[..room], &mut [])? != room {
             return Err(bad());
         }
         R::read_from_bytes(&reply[size_of::<OutHeader>()..room]).map_err(|_| bad())
@@ -88,9 +98,20 @@ impl Session {
         arguments: &(impl IntoBytes + Immutable),
         buffer: &mut [u8],
     ) -> Result<usize> {
+        self.ask_pieces(operation, node, arguments, &mut [buffer])
+    }
+
+    /// As [`ask_bytes`](Session::ask_bytes), to at most [`PIECES_MAX`] buffers, one after the other.
+    pub(super) fn ask_pieces(
+        &self,
+        operation: Operation,
+        node: u64,
+        arguments: &(impl IntoBytes + Immutable),
+        buffers: &mut [&mut [u8]],
+    ) -> Result<usize> {
         let mut header = [0; size_of::<OutHeader>()];
-        let room = buffer.len();
-        let count = self.exchange(operation, node, arguments, &[], &mut header, Some(buffer))?;
+        let room = buffers.iter().map(|buffer| buffer.len()).sum();
+        let count = self.exchange(operation, node, arguments, &[], &mut header, buffers)?;
         count.checked_sub(header.len()).filter(|count| *count <= room).ok_or_else(bad)
     }
 
@@ -149,27 +170,17 @@ impl Session {
         arguments: &(impl IntoBytes + Immutable),
         data: &[&[u8]],
         reply: &mut [u8],
-        buffer: Option<&mut [u8]>,
+        buffers: &mut [&mut [u8]],
     ) -> Result<usize> {
         let mut head = [0; HEAD_MAX];
         let head = self.head(operation, node, arguments, data, &mut head);
-        let (one, two);
-        let request: &[&[u8]] = match *data {
-            [] => &[head],
-            [first] => {
-                one = [head, first];
-                &one
-            }
-            [first, second] => {
-                two = [head, first, second];
-                &two
-            }
-            _ => unreachable!("no request has more"),
-        };
-        let written = match buffer {
-            None => self.device.request(request, &mut [&mut *reply])?,
-            Some(buffer) => self.device.request(request, &mut [&mut *reply, buffer])?,
-        };
+        let mut request: [&[u8]; PIECES_MAX + 1] = Default::default();
+        let mut replies: [&mut [u8]; PIECES_MAX + 1] = Default::default();
+        let pieces = data.iter().copied().filter(|piece| !piece.is_empty());
+        let requests = fill(&mut request, iter::once(head).chain(pieces));
+        let pieces = buffers.iter_mut().map(|buffer| &mut **buffer).filter(|buffer| !buffer.is_empty());
+        let count = fill(&mut replies, iter::once(&mut *reply).chain(pieces));
+        let written = self.device.request(&request[..requests], &mut replies[..count])?;
         let (header, _) = OutHeader::read_from_prefix(reply).map_err(|_| bad())?;
         if header.error != 0 {
             return Err(Error::from_raw_os_error(header.error.saturating_neg()));
@@ -179,6 +190,20 @@ impl Session {
             _ => Err(bad()),
         }
     }
+}
+
+/// Puts items into places, and gives how many there were.
+///
+/// # Panics
+///
+/// If there are more of them than places.
+fn fill<T>(places: &mut [T], items: impl Iterator<Item = T>) -> usize {
+    let mut count = 0;
+    for item in items {
+        places[count] = item;
+        count += 1;
+    }
+    count
 }
 
 /// The device answered something that makes no sense.

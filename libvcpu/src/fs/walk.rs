@@ -5,7 +5,8 @@
 //! were granted.
 
 use super::fuse::{self, Attributes, Entry, Operation};
-use super::session::{Session, session};
+use super::metadata::Metadata;
+use super::session::{Session, grants, session};
 use crate::io::{Error, ErrorKind, Result};
 use alloc::ffi::CString;
 use alloc::sync::Arc;
@@ -108,6 +109,11 @@ impl Place {
         }
     }
 
+    /// The same, as programs see it.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        Ok(Metadata::new(self.attributes()?, &self.nodes.session))
+    }
+
     /// Directory and name, for something new.
     pub(super) fn missing(&self) -> Result<(u64, &CStr)> {
         match &self.last {
@@ -167,31 +173,55 @@ pub(super) fn attributes(session: &Session, node: u64, handle: Option<u64>) -> R
     Ok(reply.attributes)
 }
 
-/// Where a path leads to; `None` is the guest's root, which holds what was granted. A symbolic link at the end is
-/// followed if `follow` says so, all others are.
+/// Where a path leads to.
+#[derive(Debug)]
+pub(super) enum Spot {
+    /// A directory above those that were granted: the guest's root, or the beginning of a grant's name that is a
+    /// path. Its own path has no slash in front.
+    Above(Vec<u8>),
+    /// Inside a grant.
+    Inside(Place),
+}
+
+/// Where a path leads to, inside a grant; `None` is above. A symbolic link at the end is followed if `follow`
+/// says so, all others are.
 pub(super) fn resolve(path: &[u8], follow: bool) -> Result<Option<Place>> {
+    match walk(path, follow)? {
+        Spot::Above(_) => Ok(None),
+        Spot::Inside(place) => Ok(Some(place)),
+    }
+}
+
+/// As [`resolve`], and which directory it is above the grants.
+pub(super) fn walk(path: &[u8], follow: bool) -> Result<Spot> {
     if path.is_empty() {
         return Err(ErrorKind::NotFound.into());
     }
+    // A grant may lie inside another only if its name is a path.
+    let are_paths = grants().any(|name| name.contains(&b'/'));
     let mut names = Vec::new();
     push_names(&mut names, path)?;
     let mut links = 0;
-    let mut here: Option<Place> = None;
+    let mut here = Spot::Above(Vec::new());
     while let Some(name) = names.pop() {
-        let Some(place) = &mut here else {
-            here = enter(&name)?;
-            continue;
-        };
         match name.to_bytes() {
             b"." => continue,
             b".." => {
-                place.way.pop();
-                if place.way.is_empty() {
-                    here = None;
-                }
+                go_up(&mut here, &mut names)?;
                 continue;
             }
             _ => {}
+        }
+        let place = match &mut here {
+            Spot::Above(above) => {
+                here = enter(above, &name)?;
+                continue;
+            }
+            Spot::Inside(place) => place,
+        };
+        if are_paths && let Some(inner) = granted(&join(&place.path()[1..], name.to_bytes()))? {
+            here = Spot::Inside(inner);
+            continue;
         }
         let entry = match place.nodes.look_up(place.directory(), &name) {
             Ok(entry) => entry,
@@ -211,7 +241,7 @@ pub(super) fn resolve(path: &[u8], follow: bool) -> Result<Option<Place>> {
                 let target = place.nodes.read_link(entry.node)?;
                 match target.first() {
                     None => return Err(ErrorKind::NotFound.into()),
-                    Some(b'/') => here = None,
+                    Some(b'/') => here = Spot::Above(Vec::new()),
                     Some(_) => {}
                 }
                 push_names(&mut names, &target)?;
@@ -227,15 +257,64 @@ pub(super) fn resolve(path: &[u8], follow: bool) -> Result<Option<Place>> {
     Ok(here)
 }
 
-/// From the guest's root into a grant, if it is not `.` or `..`.
-fn enter(name: &CStr) -> Result<Option<Place>> {
-    if matches!(name.to_bytes(), b"." | b"..") {
-        return Ok(None);
+/// To the directory above. Above a grant may be another one, so the way there is gone anew.
+fn go_up(here: &mut Spot, names: &mut Vec<CString>) -> Result<()> {
+    let path = match here {
+        Spot::Above(path) => path.clone(),
+        Spot::Inside(place) if place.way.len() > 1 => {
+            place.way.pop();
+            return Ok(());
+        }
+        Spot::Inside(place) => place.path()[1..].to_vec(),
+    };
+    let above = path.iter().rposition(|&byte| byte == b'/').map_or(&[][..], |slash| &path[..slash]);
+    push_names(names, above)?;
+    *here = Spot::Above(Vec::new());
+    Ok(())
+}
+
+/// From a directory above the grants to the one of this name in it.
+fn enter(above: &[u8], name: &CStr) -> Result<Spot> {
+    let path = join(above, name.to_bytes());
+    if let Some(place) = granted(&path)? {
+        return Ok(Spot::Inside(place));
     }
-    let session = session(name.to_bytes())?
-        .ok_or(Error::new(ErrorKind::NotFound, "no directory was granted by this name"))?;
-    let way = vec![(fuse::ROOT, name.into())];
+    let mut below = grants().map(own_path);
+    if below.any(|grant| grant.strip_prefix(&path[..]).is_some_and(|rest| rest.starts_with(b"/"))) {
+        return Ok(Spot::Above(path));
+    }
+    Err(Error::new(ErrorKind::NotFound, "no directory was granted by this name"))
+}
+
+/// What was granted by this path, which has no slash in front.
+fn granted(path: &[u8]) -> Result<Option<Place>> {
+    let Some(grant) = grants().find(|grant| own_path(grant) == path) else { return Ok(None) };
+    let Some(session) = session(grant)? else { return Ok(None) };
+    let way = vec![(fuse::ROOT, c_string(path)?)];
     Ok(Some(Place { nodes: Nodes::new(session), way, last: Last::Directory }))
+}
+
+/// The names in a directory above the grants, each once.
+pub(super) fn names_in(above: &[u8]) -> Vec<&'static [u8]> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for grant in grants().map(own_path) {
+        let rest = match above {
+            [] => Some(grant),
+            _ => grant.strip_prefix(above).and_then(|rest| rest.strip_prefix(b"/")),
+        };
+        let name = rest.and_then(|rest| rest.split(|&byte| byte == b'/').next());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// A grant's name without the slash with which one begins that is a path.
+fn own_path(grant: &'static [u8]) -> &'static [u8] {
+    grant.strip_prefix(b"/").unwrap_or(grant)
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.into() } else { [directory, b"/", name].concat() }
 }
 
 /// Puts a path's names on top of those that are still to be gone, the first on top. A slash at the end is as

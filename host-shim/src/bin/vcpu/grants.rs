@@ -6,6 +6,8 @@
 //!
 //! What stands before the first `=` is the name, unless there is a slash in it. Without a name, that of a
 //! directory is the last part of its path, and that of an image of a disk the same without its extension.
+//!
+//! A directory's name may be a path from the root on: `--dir /home/u/build=.` is `/home/u/build` for the guest.
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ffi::OsStr;
@@ -45,7 +47,7 @@ impl Granted {
 #[command(next_help_heading = "Grants")]
 pub(crate) struct Options {
     /// A directory and all below it, read-only unless it says :rw; without a name, it is the path's last
-    /// part
+    /// part; a name like /home/u/build is where the guest finds it
     #[arg(
         long,
         value_name = "[NAME=]PATH[:ro|:rw]",
@@ -120,6 +122,13 @@ fn split_right(text: &OsStr) -> (&OsStr, bool) {
 
 fn directory(text: &OsStr) -> Result<Granted, Problem> {
     let (text, writable) = split_right(text);
+    let bytes = text.as_bytes();
+    if let Some(end) = bytes.iter().position(|byte| *byte == b'=').filter(|_| bytes.starts_with(b"/")) {
+        let (name, path) = (&text.to_string_lossy()[..], OsStr::from_bytes(&bytes[end + 1..]));
+        let name = name.split('=').next().unwrap_or_default();
+        let want = Want::directory(name, writable)?;
+        return if path.is_empty() { Err(Problem::NoPath) } else { Ok(Granted { want, path: path.into() }) };
+    }
     named(text, Path::file_name, |name| Want::directory(name, writable))
 }
 
@@ -196,6 +205,10 @@ mod tests {
         for path in [".", "..", "/", "a/..", "./ä", "./.git"] {
             assert_eq!(directory(OsStr::new(path)), Err(Problem::NoName(path.into())));
         }
+        assert_grants(directory, "/home/u/b=.:rw", "dir /home/u/b:rw", ".");
+        assert_grants(directory, "/a=/b=c", "dir /a:ro", "/b=c");
+        assert!(matches!(directory(OsStr::new("/a/../b=.")), Err(Problem::BadName(_))));
+        assert_eq!(directory(OsStr::new("/a=")), Err(Problem::NoPath));
         assert_eq!(console(OsStr::new("/dev/null")), Err(Problem::Unnamed("/dev/null".into())));
     }
 

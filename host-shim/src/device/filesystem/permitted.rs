@@ -17,10 +17,11 @@
 //! | hold any number of descriptors | they are counted |
 
 use super::kernel;
+use super::locks::{self, LockFiles, LockOf};
 use crate::grant::Refusals;
-use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64};
+use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64, statvfs64};
 use fuse_backend_rs::api::filesystem::{
-    Context, DirEntry, Entry, FileSystem, FsOptions, OpenOptions, ZeroCopyReader, ZeroCopyWriter,
+    Context, DirEntry, Entry, FileLock, FileSystem, FsOptions, OpenOptions, ZeroCopyReader, ZeroCopyWriter,
 };
 use fuse_backend_rs::passthrough::{CachePolicy, Config, PassthroughFs};
 use rustix::fs::{Mode, OFlags};
@@ -41,6 +42,9 @@ const ENTRIES_MAX: u32 = 64 << 10;
 /// Most descriptors that a device holds for its guest, where the process may open enough: of four devices
 /// together all.
 const DESCRIPTORS_MAX: u64 = 4096;
+
+/// What says that a lock is of a whole file and belongs to its handle.
+const LOCK_WHOLE: u32 = 1;
 
 /// The rights of a file that a guest can set: not that it runs as its owner.
 const RIGHTS: u32 = 0o777;
@@ -63,6 +67,8 @@ struct Held {
     inodes: HashMap<u64, u64>,
     /// What it has opened.
     handles: HashMap<u64, Opened>,
+    /// Files by which it has locks.
+    locks: LockFiles,
     /// File systems, and whether they may be used.
     devices: HashMap<u64, bool>,
 }
@@ -139,6 +145,7 @@ impl Permitted {
     pub(super) fn drop_held(&self) {
         let (inodes, handles) = {
             let mut held = self.held();
+            held.locks.clear();
             (std::mem::take(&mut held.inodes), std::mem::take(&mut held.handles))
         };
         let from = nobody_in_particular();
@@ -201,7 +208,7 @@ impl Permitted {
 
     fn is_full(&self) -> bool {
         let held = self.held();
-        held.inodes.len() + held.handles.len() >= self.descriptors_max
+        held.inodes.len() + held.handles.len() + held.locks.len() >= self.descriptors_max
     }
 
     /// Counts an inode of which the guest is to be told, or forgets it.
@@ -229,19 +236,39 @@ impl Permitted {
             return *may;
         }
         let look = || {
-            let path = self.inner.readlinkat_proc_file(entry.inode)?;
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::open(path, flags, Mode::empty())?;
-            let status = rustix::fs::fstat(&file)?;
-            // Else there is something else by this name now.
-            let is_it = (status.st_dev, status.st_ino) == (device, inode);
-            io::Result::Ok(if is_it { Some(!kernel::is_interface(&file)?) } else { None })
+            let file = self.reach(entry.inode, device, inode)?;
+            io::Result::Ok(file.map(|file| kernel::is_interface(&file).map(|is| !is)).transpose()?)
         };
         match look() {
             Ok(Some(may)) => *self.held().devices.entry(device).or_insert(may),
             // It may be there the next time.
             Ok(None) | Err(_) => false,
         }
+    }
+
+    /// A descriptor that can only name what an inode is; `None` if there is something else by its name now.
+    fn reach(&self, inode: u64, device: u64, number: u64) -> io::Result<Option<OwnedFd>> {
+        let path = self.inner.readlinkat_proc_file(inode)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        let status = rustix::fs::fstat(&file)?;
+        Ok(((status.st_dev, status.st_ino) == (device, number)).then_some(file))
+    }
+
+    /// The file by which the guest has locks, opened if it was not before.
+    fn lock_file(&self, inode: u64, handle: u64, of: LockOf) -> io::Result<Arc<OwnedFd>> {
+        self.opened(inode, handle, false)?;
+        if let Some(file) = self.held().locks.get(of) {
+            return Ok(file);
+        }
+        if self.is_full() {
+            return Err(error(libc::ENFILE));
+        }
+        let (status, _) = self.inner.getattr(&nobody_in_particular(), inode, None)?;
+        let file = self.reach(inode, status.st_dev, status.st_ino)?.ok_or_else(|| error(libc::ENOLCK))?;
+        let file = Arc::new(locks::open(&file, self.writable)?);
+        self.held().locks.insert(of, file.clone());
+        Ok(file)
     }
 
     fn forget_one(&self, inode: u64, count: u64) {
@@ -545,8 +572,68 @@ impl FileSystem for Permitted {
         _: Option<u64>,
     ) -> io::Result<()> {
         self.opened(inode, handle, false)?;
-        self.held().handles.remove(&handle);
+        {
+            let mut held = self.held();
+            held.handles.remove(&handle);
+            // As POSIX has it: the first of its descriptors that is closed ends a process's locks of a file.
+            held.locks.remove(LockOf::Inode(inode));
+            held.locks.remove(LockOf::Handle(handle));
+        }
         self.inner.release(&nobody_in_particular(), inode, 0, handle, false, false, None)
+    }
+
+    fn getlk(
+        &self,
+        _: &Context,
+        inode: u64,
+        handle: u64,
+        _: u64,
+        lock: FileLock,
+        flags: u32,
+    ) -> io::Result<FileLock> {
+        if flags != 0 {
+            return Err(error(libc::EINVAL));
+        }
+        locks::find(&*self.lock_file(inode, handle, LockOf::Inode(inode))?, lock)
+    }
+
+    fn setlk(
+        &self,
+        _: &Context,
+        inode: u64,
+        handle: u64,
+        _: u64,
+        lock: FileLock,
+        flags: u32,
+    ) -> io::Result<()> {
+        match flags {
+            0 => locks::set(&*self.lock_file(inode, handle, LockOf::Inode(inode))?, lock),
+            LOCK_WHOLE => {
+                locks::set_whole(&*self.lock_file(inode, handle, LockOf::Handle(handle))?, lock.lock_type)
+            }
+            _ => Err(error(libc::EINVAL)),
+        }
+    }
+
+    fn access(&self, _: &Context, inode: u64, mask: u32) -> io::Result<()> {
+        self.check_inode(inode)?;
+        if mask as i32 & libc::W_OK != 0 {
+            self.check_writable()?;
+        }
+        let (status, _) = self.inner.getattr(&nobody_in_particular(), inode, None)?;
+        // What is gone from its name is nobody's to be asked for.
+        let file = self.reach(inode, status.st_dev, status.st_ino)?.ok_or_else(|| error(libc::ENOENT))?;
+        if status.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            return Ok(());
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mask = rustix::fs::Access::from_bits_truncate(mask);
+        Ok(rustix::fs::accessat(rustix::fs::CWD, path, mask, rustix::fs::AtFlags::EACCESS)?)
+    }
+
+    fn statfs(&self, _: &Context, inode: u64) -> io::Result<statvfs64> {
+        self.check_inode(inode)?;
+        self.inner.statfs(&nobody_in_particular(), inode)
     }
 
     fn opendir(&self, _: &Context, inode: u64, _: u32) -> io::Result<(Option<u64>, OpenOptions)> {
