@@ -20,6 +20,7 @@
 //! | `many` | [`many`] |
 //! | `preempt`, `load` | [`preempt`] |
 //! | `heap`, `thread` | [`memory`] |
+//! | `functions` | [`functions`] |
 
 #![no_std]
 #![no_main]
@@ -29,6 +30,7 @@ use libvcpu::abi::info::Features;
 use libvcpu::prelude::*;
 use libvcpu::{call, clock, event, machine};
 
+mod functions;
 mod latency;
 mod many;
 mod memory;
@@ -96,6 +98,7 @@ fn kernel(word: &str) -> u8 {
         "load" => preempt::to_a_handler,
         "heap" => memory::heap,
         "thread" => memory::thread,
+        "functions" => functions::measure,
         _ => return unknown(),
     };
     if has_counter() {

@@ -12,7 +12,7 @@
 //! | [`progress`] | what is being measured, on a terminal |
 //! | [`place`] | where a guest runs, and with which backend |
 //! | [`native`], [`counter`], [`random`] | native processes that take faults, timers and signals; the time-stamp counter |
-//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads`, `embed`, `storage` | one group of figures each |
+//! | `call`, `event`, `compute`, `start`, `memory`, `size`, `data`, `threads`, `embed`, `storage`, `c` | one group of figures each |
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `stream` | the two figures of `data` that a guest does nothing for but move it |
@@ -22,6 +22,7 @@
 //! A figure and its native counterpart are measured in the same run, on the same core, in turns, so that
 //! both see the same disturbances; each turn begins with a warm-up that does not count.
 
+mod c;
 mod call;
 mod compare;
 mod compute;
@@ -64,7 +65,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What to measure: call, event, compute, start, memory, size, data, threads, embed, storage [default: everything]
+    /// What to measure: call, event, compute, start, memory, size, data, threads, embed, storage, c [default: everything]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -108,10 +109,11 @@ enum Group {
     Threads,
     Embed,
     Storage,
+    C,
 }
 
 impl Group {
-    const ALL: [Group; 10] = [
+    const ALL: [Group; 11] = [
         Group::Call,
         Group::Event,
         Group::Compute,
@@ -122,6 +124,7 @@ impl Group {
         Group::Threads,
         Group::Embed,
         Group::Storage,
+        Group::C,
     ];
 
     fn name(self) -> &'static str {
@@ -136,13 +139,14 @@ impl Group {
             Group::Threads => "threads",
             Group::Embed => "embed",
             Group::Storage => "storage",
+            Group::C => "c",
         }
     }
 
     /// The apps whose images are measured.
     fn apps(self) -> &'static [&'static str] {
         match self {
-            Group::Call | Group::Event | Group::Memory => &["measure"],
+            Group::Call | Group::Event | Group::Memory | Group::C => &["measure"],
             Group::Compute => &["compute"],
             Group::Start => &["hello"],
             Group::Size => &[],
@@ -165,6 +169,7 @@ impl Group {
             Group::Threads => threads::measure(site),
             Group::Embed => embed::measure(site),
             Group::Storage => storage::measure(site),
+            Group::C => c::measure(site),
         }
     }
 }
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(failure.status, Status::Runner);
         assert_eq!(
             failure.message,
-            "there is no group `speed` of figures; there are call, event, compute, start, memory, size, data, threads, embed, storage"
+            "there is no group `speed` of figures; there are call, event, compute, start, memory, size, data, threads, embed, storage, c"
         );
     }
 }
