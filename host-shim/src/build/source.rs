@@ -235,7 +235,7 @@ impl Source {
             name: self.name.clone(),
             version: self.version.clone(),
             program,
-            message: last_line(&output.stderr).unwrap_or_else(|| output.status.to_string()),
+            message: reason(&output.stderr).unwrap_or_else(|| output.status.to_string()),
         })
     }
 
@@ -257,10 +257,13 @@ fn only_directory(directory: &Path) -> Option<PathBuf> {
     (entries.next().is_none() && first.is_dir()).then_some(first)
 }
 
-/// The last line that says something.
-fn last_line(text: &[u8]) -> Option<String> {
+/// The line of a program's errors that says what is wrong: the first that calls itself an error, else the
+/// last.
+fn reason(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.starts_with("error") || line.starts_with("E:");
+    lines.clone().find(is_error).or_else(|| lines.next_back()).map(str::to_owned)
 }
 
 /// SHA-256 of a file, as hexadecimal digits.
@@ -348,7 +351,7 @@ mod tests {
         let error = source().run(&mut Command::new("/absent/tool"), "install it").unwrap_err().to_string();
         assert!(error.contains("/absent/tool") && error.ends_with("install it"), "{error}");
         let mut command = Command::new("sh");
-        command.args(["-c", "echo no such host >&2; exit 3"]);
+        command.args(["-c", "echo 'error: no such host' >&2; echo sorry >&2; exit 3"]);
         let error = source().run(&mut command, "").unwrap_err().to_string();
         assert!(error.contains("no such host") && error.contains("`lupa` 2.6"), "{error}");
     }
