@@ -92,3 +92,14 @@ pub const EDQUOT: i64 = 122;
 pub const EOWNERDEAD: i64 = 130;
 /// What a mutex guards cannot be made well any more.
 pub const ENOTRECOVERABLE: i64 = 131;
+
+unsafe extern "C" {
+    /// Where the calling thread keeps the number.
+    fn __errno_location() -> *mut core::ffi::c_int;
+}
+
+/// Sets the calling thread's `errno`.
+pub(crate) fn set_errno(number: i64) {
+    // SAFETY: the place is the thread's own and lives as long as it.
+    unsafe { *__errno_location() = number as core::ffi::c_int };
+}
