@@ -214,7 +214,9 @@ fn failed(path: &Path, source: io::Error) -> BuildError {
 fn build_bottom(directory: &Path) -> Result<(), BuildError> {
     let done = directory.join("done");
     create(&done)?;
-    let library = cargo::build_library(&carried::unpack_guest()?, &directory.join("target"))?;
+    // Kept, so that crates of others are compiled once.
+    let target = carried::cache_directory()?.join("build");
+    let library = cargo::build_library(&carried::unpack_guest()?, &target)?;
     copy_file(&library, &done.join("libvcpu.a"))?;
     copy_file(&carried::unpack_link()?.script, &done.join("vcpu.ld"))
 }

@@ -154,7 +154,7 @@ fn read(open: &Open, memory: &mut Memory<'_>, offset: Offset) -> Result<()> {
         Object::Directory(_) => Err(EISDIR),
         _ if memory.left() == 0 => Ok(()),
         Object::Stream(stream) => {
-            let count = stream.read(&mut memory.targets()[0], is_waiting)?;
+            let count = stream.read(memory.targets()[0], is_waiting)?;
             memory.advance(count);
             Ok(())
         }
@@ -169,7 +169,7 @@ fn read(open: &Open, memory: &mut Memory<'_>, offset: Offset) -> Result<()> {
         Object::Special(Special::Random) => memory.all(usize::MAX, |memory| {
             let targets = memory.targets();
             let count = targets.iter().map(|target| target.len()).sum();
-            targets.into_iter().try_for_each(|target| libvcpu::rand::fill(target)).map_err(number)?;
+            targets.into_iter().try_for_each(libvcpu::rand::fill).map_err(number)?;
             Ok(count)
         }),
     }
