@@ -68,6 +68,7 @@ const FILES_TAKEN: &[&str] = &[
     "thread/pthread_sigmask",
     // What only sets fields of attributes.
     "thread/lock_ptc",
+    "thread/pthread_atfork",
     "thread/pthread_attr_destroy",
     "thread/pthread_attr_get",
     "thread/pthread_attr_init",
@@ -76,7 +77,6 @@ const FILES_TAKEN: &[&str] = &[
     "thread/pthread_attr_setinheritsched",
     "thread/pthread_attr_setschedparam",
     "thread/pthread_attr_setschedpolicy",
-    "thread/pthread_attr_setscope",
     "thread/pthread_attr_setstacksize",
     "thread/pthread_barrierattr_destroy",
     "thread/pthread_barrierattr_init",
@@ -94,15 +94,9 @@ const FILES_TAKEN: &[&str] = &[
     "thread/pthread_rwlockattr_setpshared",
     "thread/pthread_setattr_default_np",
     // What has its other half in `thread.rs`.
-    "thread/call_once",
-    "thread/mtx_init",
     "thread/pthread_cleanup_push",
-    "thread/thrd_create",
-    "thread/thrd_exit",
-    "thread/thrd_join",
     "thread/thrd_sleep",
     "thread/thrd_yield",
-    "thread/tss_create",
 ];
 
 /// Libraries that programs name and that are all in `libc.a`.

@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
@@ -115,6 +116,12 @@ impl Handle {
     /// Gives the thread a time slice of its own, or takes it away. It counts from its next whole slice.
     pub fn set_time_slice(&self, slice: Option<TimeSlice>) {
         scheduler::quick(|policy| policy.set_thread_slice(self.thread().id(), slice));
+    }
+
+    /// The addresses of its stack; none once it is over.
+    #[must_use]
+    pub fn stack(&self) -> Range<u64> {
+        if self.is_finished() { 0..0 } else { self.thread().stack() }
     }
 
     /// Whether the thread is over.

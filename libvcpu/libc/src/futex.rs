@@ -25,25 +25,40 @@ static BUCKETS: [Bucket; 16] =
 /// The address is that of an `int`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __vcpu_sys_futex(word: *const AtomicI32, operation: i64, value: i64) -> i64 {
-    let bucket = &BUCKETS[word as usize / 4 % BUCKETS.len()];
+    // SAFETY: the caller's word.
+    let word = unsafe { &*word };
     match operation & !PRIVATE {
-        WAIT => {
-            let _ = bucket.mutex.lock();
-            // SAFETY: the caller's word.
-            let holds = i64::from(unsafe { (*word).load(SeqCst) }) == i64::from(value as i32);
-            if holds {
-                // Without a deadline there is no other outcome than being woken.
-                let _ = bucket.changed.wait(&bucket.mutex, None);
-            }
-            bucket.mutex.unlock();
-            if holds { 0 } else { -EAGAIN }
-        }
+        WAIT if wait(word, value as i32) => 0,
+        WAIT => -EAGAIN,
         WAKE => {
-            let _ = bucket.mutex.lock();
-            bucket.changed.notify_all();
-            bucket.mutex.unlock();
+            wake(word);
             0
         }
         _ => -ENOSYS,
     }
+}
+
+fn bucket(word: &AtomicI32) -> &'static Bucket {
+    &BUCKETS[core::ptr::from_ref(word).addr() / 4 % BUCKETS.len()]
+}
+
+/// Waits while the word has this value, and perhaps less long. Gives whether it had it.
+pub(crate) fn wait(word: &AtomicI32, value: i32) -> bool {
+    let bucket = bucket(word);
+    let _ = bucket.mutex.lock();
+    let holds = word.load(SeqCst) == value;
+    if holds {
+        // Without a deadline there is no other outcome than being woken.
+        let _ = bucket.changed.wait(&bucket.mutex, None);
+    }
+    bucket.mutex.unlock();
+    holds
+}
+
+/// Wakes all who wait for the word to change.
+pub(crate) fn wake(word: &AtomicI32) {
+    let bucket = bucket(word);
+    let _ = bucket.mutex.lock();
+    bucket.changed.notify_all();
+    bucket.mutex.unlock();
 }

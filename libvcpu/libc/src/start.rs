@@ -3,6 +3,7 @@
 //! `libvcpu/libc/c/start.c` has the other half. Sizes of RAM and main stack are numbers that `vcpu cc` gives the
 //! linker as symbols.
 
+use crate::thread;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -66,6 +67,7 @@ extern "C" fn __vcpu_environment() -> *mut *mut c_char {
 }
 
 fn program() -> u8 {
+    thread::init();
     let arguments = list(machine::arguments());
     // SAFETY: the pointers lead to strings that live for ever, and as many as there are arguments.
     unsafe { __vcpu_run_main(machine::arguments().count() as c_int, arguments) }

@@ -7,25 +7,50 @@
 //! | module | its subject |
 //! |---|---|
 //! | [`create`] | from creation to join |
+//! | [`attributes`] | attributes and names |
+//! | [`schedule`] | policies and priorities |
 //! | [`deadline`] | moments of C's clocks as the kernel's |
 //! | [`mutex`] | mutexes |
 //! | [`condition`] | condition variables |
 //! | [`read_write`] | reader-writer locks |
+//! | [`barrier`] | barriers |
+//! | [`semaphore`] | semaphores |
+//! | [`once`] | what is done once; spin locks |
+//! | [`keys`] | values that each thread has of its own |
+//! | [`c11`] | all of that by C11's names |
+//!
+//! Threads that Rust code has spawned must not call these functions.
 
+pub mod attributes;
+pub mod barrier;
+pub mod c11;
 pub mod condition;
 pub mod create;
 pub mod deadline;
+pub mod keys;
 pub mod mutex;
+pub mod once;
 pub mod read_write;
+pub mod schedule;
+pub mod semaphore;
 
+use crate::cancel::Cancellation;
 use crate::signal::State;
+use alloc::alloc::alloc;
+use alloc::boxed::Box;
+use attributes::Name;
+use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_char, c_int, c_void};
 use core::mem::offset_of;
-use core::ptr::null_mut;
-use core::sync::atomic::AtomicU8;
-use vcpu_kernel::thread::Handle;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+pub(crate) use create::end_calling;
+use keys::Values;
+use schedule::Schedule;
+use vcpu_kernel::machine;
+use vcpu_kernel::thread::{self, Handle};
 
 /// What the library keeps of a thread.
 ///
@@ -38,15 +63,21 @@ pub struct Thread {
     number: Cell<c_int>,
     /// See [`create`].
     life: AtomicU8,
-    /// The kernel's thread; none of the main thread's.
+    /// The kernel's thread, set before the thread begins.
     handle: UnsafeCell<Option<Handle>>,
+    pub(crate) cancellation: Cancellation,
+    name: Cell<Name>,
+    schedule: Cell<Schedule>,
     /// What it runs, and with what.
     start: Cell<Option<create::Start>>,
     argument: Cell<*mut c_void>,
+    /// The stack pointer with which it can leave all that it is in.
+    escape: Cell<*mut c_void>,
     /// What it gives to who joins it.
     result: Cell<*mut c_void>,
     /// Signals for it.
     pub(crate) signals: State,
+    values: Values,
 }
 
 // musl's `struct __pthread` has it there.
@@ -65,24 +96,32 @@ impl Thread {
             number: Cell::new(number),
             life: AtomicU8::new(create::JOINABLE),
             handle: UnsafeCell::new(None),
+            cancellation: Cancellation::new(),
+            name: Cell::new([0; 16]),
+            schedule: Cell::new(Schedule::NORMAL),
             start: Cell::new(None),
             argument: Cell::new(null_mut()),
+            escape: Cell::new(null_mut()),
             result: Cell::new(null_mut()),
+            values: Values::new(),
             signals: State::new(0),
         }
     }
 
-    /// Ends the wait it is in, if that can be interrupted.
+    fn handle(&self) -> Option<&Handle> {
+        // SAFETY: set before the thread began.
+        unsafe { &*self.handle.get() }.as_ref()
+    }
+
+    /// Ends a wait of the thread that can be interrupted.
     pub(crate) fn interrupt(&self) {
-        const MAIN_NUMBER: u64 = 1;
-        // SAFETY: written before the thread began.
-        match unsafe { &*self.handle.get() } {
-            Some(handle) => handle.interrupt(),
-            None => vcpu_kernel::thread::all()
-                .into_iter()
-                .filter(|handle| handle.number() == MAIN_NUMBER)
-                .for_each(|main| main.interrupt()),
+        if let Some(handle) = self.handle() {
+            handle.interrupt();
         }
+    }
+
+    fn is_detached(&self) -> bool {
+        self.life.load(Relaxed) == create::DETACHED
     }
 
     pub(crate) fn is_main(&self) -> bool {
@@ -116,8 +155,36 @@ pub(crate) fn current() -> &'static Thread {
         asm!("mov {}, qword ptr fs:[__vcpu_thread@tpoff]", out(reg) thread,
              options(nostack, preserves_flags, readonly));
     }
-    // SAFETY: it is null, in the main thread, or was set by `set_current`.
-    unsafe { thread.as_ref() }.unwrap_or(&MAIN)
+    // SAFETY: `set_current` set it, or it is null.
+    unsafe { thread.as_ref() }.expect("a thread that Rust code has spawned called a function of pthread.h")
+}
+
+/// Makes the main thread known. Called once, before everything else of C.
+pub(crate) fn init() {
+    // SAFETY: there is no other thread.
+    unsafe { *MAIN.handle.get() = Some(thread::current()) };
+    let path = machine::arguments().next().unwrap_or_default();
+    let mut name = [0; 16];
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    // A zero stays at the end.
+    for (to, from) in name[..15].iter_mut().zip(last) {
+        *to = *from as c_char;
+    }
+    MAIN.name.set(name);
+    set_current(&MAIN);
+}
+
+/// Moves a value to the heap, if there is room.
+fn try_box<T>(value: T) -> Option<Box<T>> {
+    let layout = Layout::new::<T>();
+    assert!(layout.size() > 0);
+    // SAFETY: the layout is not empty.
+    let place = NonNull::new(unsafe { alloc(layout) }.cast::<T>())?;
+    // SAFETY: allocated with the layout of `T`, as a box is.
+    unsafe {
+        place.write(value);
+        Some(Box::from_raw(place.as_ptr()))
+    }
 }
 
 /// Says who the calling thread is, before it does anything else.

@@ -1,9 +1,10 @@
 //! Clocks and sleeping.
 
+use crate::cancel;
 use crate::errno::{EINTR, EINVAL, ENOTSUP, EPERM};
-use crate::signal::is_due;
-use vcpu_kernel::clock;
-use vcpu_kernel::thread::{self, WaitError};
+use vcpu_kernel::scheduler::TimedOut;
+use vcpu_kernel::thread::WaitError;
+use vcpu_kernel::{clock, thread};
 
 const REALTIME: i64 = 0;
 const MONOTONIC: i64 = 1;
@@ -57,8 +58,27 @@ pub fn read(clock: i64) -> Result<u64, i64> {
         MONOTONIC | MONOTONIC_RAW | MONOTONIC_COARSE | BOOTTIME => clock::now(),
         PROCESS_CPU => processor_time(),
         THREAD_CPU => thread::current().statistics().cpu_time,
-        _ => return Err(EINVAL),
+        _ => thread_time(clock)?,
     })
+}
+
+/// The number of the clock that shows the processor time of the thread of this number, as Linux counts it.
+pub(crate) fn clock_of_thread(number: i32) -> i32 {
+    !number << 3 | OF_THREAD
+}
+
+/// What the lowest bits of a thread's clock are.
+const OF_THREAD: i32 = 6;
+
+/// The processor time that the thread has had to which a clock belongs.
+fn thread_time(clock: i64) -> Result<u64, i64> {
+    let clock = clock as i32;
+    if clock >= 0 || clock & 7 != OF_THREAD {
+        return Err(EINVAL);
+    }
+    let number = !(clock >> 3) as u64;
+    let thread = thread::all().into_iter().find(|thread| thread.number() == number).ok_or(EINVAL)?;
+    Ok(thread.statistics().cpu_time)
 }
 
 /// Time in ns that all threads had the processor: all time but that for which none wanted it.
@@ -136,18 +156,21 @@ unsafe extern "C" fn __vcpu_sys_clock_nanosleep(
         (true, _) => wanted,
         (false, _) => clock::now().saturating_add(wanted),
     };
-    // Whoever was unparked before for another reason begins again.
-    while let Ok(()) | Err(WaitError::Interrupted) =
-        thread::interruptible(is_due, || thread::park(Some(deadline)))
-    {
-        if is_due() {
-            if !rest.is_null() && flags & ABSOLUTE == 0 {
-                let left = deadline.saturating_sub(clock::now());
-                // SAFETY: the caller's place.
-                unsafe { rest.write(TimeSpec::from_nanoseconds(left)) };
-            }
-            return -EINTR;
+    let sleep = || {
+        thread::sleep_until(deadline);
+        Err(TimedOut)
+    };
+    while cancel::wait::<()>(sleep) == Err(WaitError::Interrupted) {
+        if !cancel::is_interrupted() {
+            // Another thread has taken the signal.
+            continue;
         }
+        if !rest.is_null() && flags & ABSOLUTE == 0 {
+            let left = deadline.saturating_sub(clock::now());
+            // SAFETY: the caller's place.
+            unsafe { rest.write(TimeSpec::from_nanoseconds(left)) };
+        }
+        return -EINTR;
     }
     0
 }

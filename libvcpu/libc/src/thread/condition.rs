@@ -2,17 +2,18 @@
 
 use super::mutex::Mutex;
 use super::{answer, deadline};
+use crate::cancel;
 use crate::errno::{EBUSY, ENOMEM, EPERM, ETIMEDOUT};
 use crate::time::TimeSpec;
 use core::ffi::c_int;
 use core::mem::transmute;
-use vcpu_kernel::scheduler::TimedOut;
 use vcpu_kernel::sync::RawCondition;
+use vcpu_kernel::thread::WaitError;
 
 /// `pthread_cond_t`. Zero is one that nobody waits on, with the clock of the time of day.
 #[repr(C)]
 pub struct Condition {
-    raw: RawCondition,
+    pub(super) raw: RawCondition,
     clock: u32,
     unused: [u64; 5],
 }
@@ -22,14 +23,34 @@ const _: () = assert!(size_of::<Condition>() == 48);
 const _: () = assert!(unsafe { transmute::<RawCondition, u32>(RawCondition::new()) } == 0);
 
 impl Condition {
+    /// Makes a condition variable with the clock of this number.
+    ///
+    /// # Safety
+    ///
+    /// The place is writable, and nobody uses it yet.
+    pub(super) unsafe fn init(place: *mut Condition, clock: u32) -> Result<(), i64> {
+        // SAFETY: the caller's place.
+        unsafe {
+            place.write_bytes(0, 1);
+            (*place).clock = clock;
+            (*place).raw.prepare().map_err(|_| ENOMEM)
+        }
+    }
+
+    /// Waits for a signal; a cancellation point. It may end without one.
     pub(super) fn wait(&self, mutex: &Mutex, deadline: Option<u64>) -> Result<(), i64> {
         if !mutex.is_own() {
             return Err(EPERM);
         }
+        cancel::test();
         self.raw.prepare().map_err(|_| ENOMEM)?;
-        let (result, entered) = mutex.without(|mutex| self.raw.wait(mutex, deadline));
+        let (result, entered) = mutex.without(|mutex| cancel::wait(|| self.raw.wait(mutex, deadline)));
+        if result == Err(WaitError::Interrupted) {
+            // What is cleaned up finds the mutex locked. After a signal, whoever waits looks again.
+            cancel::interrupted();
+        }
         entered?;
-        result.map_err(|TimedOut| ETIMEDOUT)
+        if result == Err(WaitError::TimedOut) { Err(ETIMEDOUT) } else { Ok(()) }
     }
 }
 
@@ -45,12 +66,7 @@ unsafe extern "C" fn pthread_cond_init(condition: *mut Condition, attributes: *c
     // SAFETY: the caller's attributes and place.
     unsafe {
         let attributes = attributes.as_ref().copied().unwrap_or_default();
-        condition.write_bytes(0, 1);
-        (*condition).clock = attributes & !SHARED;
-        match (*condition).raw.prepare() {
-            Ok(()) => 0,
-            Err(_) => ENOMEM as c_int,
-        }
+        answer(Condition::init(condition, attributes & !SHARED))
     }
 }
 

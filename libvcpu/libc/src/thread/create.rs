@@ -6,21 +6,23 @@
 //! The main thread may end before others by `pthread_exit`: it then waits for the last of them, whose end is the
 //! program's, with status 0.
 
-use super::{MAIN, Thread, current, set_current};
+use super::schedule::Schedule;
+use super::{MAIN, Thread, current, set_current, try_box};
+use crate::cancel;
 use crate::errno::{EAGAIN, EBUSY, EDEADLK, EINVAL, ESRCH, ETIMEDOUT};
 use crate::signal::State;
 use crate::thread::deadline;
 use crate::time::TimeSpec;
-use alloc::alloc::{alloc, dealloc};
+use alloc::alloc::dealloc;
 use alloc::boxed::Box;
 use core::alloc::Layout;
+use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
-use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicUsize};
 use vcpu_kernel::scheduler::TimedOut;
 use vcpu_kernel::sync::RawSemaphore;
-use vcpu_kernel::thread::{self, Handle, Options};
+use vcpu_kernel::thread::{self, Handle, Options, WaitError};
 
 /// What a thread runs.
 pub type Start = extern "C" fn(*mut c_void) -> *mut c_void;
@@ -30,7 +32,7 @@ pub(super) const JOINABLE: u8 = 0;
 /// Somebody joins it.
 const JOINED: u8 = 1;
 /// Nobody will join it: it frees itself.
-const DETACHED: u8 = 2;
+pub(super) const DETACHED: u8 = 2;
 /// Is over, or will not touch its structure again.
 const OVER: u8 = 3;
 
@@ -45,10 +47,26 @@ pub struct Attributes {
     pub(super) is_explicit: c_int,
     pub(super) policy: c_int,
     pub(super) priority: c_int,
-    unused: [u64; 2],
+    pub(super) unused: [u64; 2],
 }
 
 const _: () = assert!(size_of::<Attributes>() == 56);
+
+impl Attributes {
+    /// Those of a thread for which none are given.
+    pub(super) fn normal() -> Attributes {
+        Attributes {
+            stack_size: __default_stacksize.load(Relaxed) as usize,
+            guard_size: __default_guardsize.load(Relaxed) as usize,
+            stack_top: 0,
+            is_detached: 0,
+            is_explicit: 0,
+            policy: 0,
+            priority: 0,
+            unused: [0; 2],
+        }
+    }
+}
 
 /// The stack of a thread for which none was asked, 256 KiB.
 #[unsafe(no_mangle)]
@@ -85,22 +103,8 @@ unsafe extern "C" fn pthread_create(
     start: Start,
     argument: *mut c_void,
 ) -> c_int {
-    // A function of C11 has all bits set for them.
-    let given = if attributes.addr() == usize::MAX { core::ptr::null() } else { attributes };
     // SAFETY: the caller's attributes.
-    let attributes = match unsafe { given.as_ref() } {
-        Some(attributes) => *attributes,
-        None => Attributes {
-            stack_size: __default_stacksize.load(Relaxed) as usize,
-            guard_size: 0,
-            stack_top: 0,
-            is_detached: 0,
-            is_explicit: 0,
-            policy: 0,
-            priority: 0,
-            unused: [0; 2],
-        },
-    };
+    let attributes = unsafe { attributes.as_ref().copied() }.unwrap_or(Attributes::normal());
     match create(&attributes, start, argument) {
         Ok((thread, handle)) => {
             // SAFETY: the caller's place.
@@ -112,7 +116,7 @@ unsafe extern "C" fn pthread_create(
     }
 }
 
-fn create(
+pub(super) fn create(
     attributes: &Attributes,
     start: Start,
     argument: *mut c_void,
@@ -120,7 +124,14 @@ fn create(
     if attributes.stack_top != 0 {
         return Err(EINVAL);
     }
+    let Attributes { policy, priority, .. } = *attributes;
+    let creator = current();
+    let is_explicit = attributes.is_explicit != 0;
+    let schedule = if is_explicit { Schedule { policy, priority } } else { creator.schedule.get() };
+    let (priority, slice) = schedule.kernel()?;
     let mut fresh = Thread::new(0);
+    fresh.schedule.set(schedule);
+    fresh.name.set(creator.name.get());
     fresh.life.store(if attributes.is_detached != 0 { DETACHED } else { JOINABLE }, Relaxed);
     fresh.start.set(Some(start));
     fresh.argument.set(argument);
@@ -130,14 +141,9 @@ fn create(
         free(thread);
         return Err(EAGAIN);
     };
-    let options = Options {
-        stack_size: attributes.stack_size,
-        suspended: true,
-        reclaim_stack: true,
-        ..Options::default()
-    };
-    // SAFETY: the thread's structure lives until the thread has done with it. Who ends a thread by
-    // `pthread_exit` knows, as POSIX says, that its stack is gone.
+    let stack_size = attributes.stack_size;
+    let options = Options { stack_size, priority, slice, suspended: true, ..Options::default() };
+    // SAFETY: the thread's structure lives until the thread has done with it.
     let Ok(handle) = (unsafe { thread::spawn(options, run) }) else {
         free(thread);
         return Err(EAGAIN);
@@ -153,37 +159,86 @@ fn create(
 fn run(thread: &'static Thread) {
     set_current(thread);
     if let Some(start) = thread.start.get() {
-        thread.result.set(start(thread.argument.get()));
+        // SAFETY: the place is the thread's own.
+        let result = unsafe { call(start, thread.argument.get(), thread.escape.as_ptr()) };
+        thread.result.set(result);
     }
     end(thread);
-}
-
-/// What a thread does last. Its structure may be gone then.
-fn end(thread: &'static Thread) {
-    // SAFETY: the calling thread's own streams.
-    unsafe { __do_orphaned_stdio_locks() };
-    if thread.is_main() {
-        return;
-    }
-    // Who joins it waits for the kernel's thread to be over, too.
+    // Its structure may be gone: who joins it waits for the kernel's thread to be over, too.
     if thread.life.swap(OVER, Relaxed) == DETACHED {
         free(thread);
     }
     if LIVING.fetch_sub(1, Relaxed) == 1 {
-        // If all ended once before, it is free already.
+        // If it is free already, the main thread looks again all the same.
         let _ = LAST.release();
     }
 }
 
+/// Calls a function, and notes in `place` the stack pointer by which [`escape`] returns from it.
+#[unsafe(naked)]
+unsafe extern "C" fn call(start: Start, argument: *mut c_void, place: *mut *mut c_void) -> *mut c_void {
+    naked_asm!(
+        // What a function has to keep.
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        // A function begins with a stack pointer of a multiple of 16, less the address to which it returns.
+        "sub rsp, 8",
+        "mov [rdx], rsp",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "call rax",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// Returns from [`call`] with this result, wherever the thread is inside of it.
+#[unsafe(naked)]
+unsafe extern "C" fn escape(pointer: *mut c_void, result: *mut c_void) -> ! {
+    naked_asm!(
+        "mov rsp, rdi",
+        "mov rax, rsi",
+        // As `call` ends.
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// What a thread does last that its program may notice.
+fn end(thread: &Thread) {
+    thread.cancellation.end();
+    thread.values.destroy();
+    // SAFETY: the calling thread's own streams.
+    unsafe { __do_orphaned_stdio_locks() };
+}
+
 /// Ends the calling thread.
-#[unsafe(no_mangle)]
-extern "C" fn pthread_exit(result: *mut c_void) -> ! {
+pub(crate) fn end_calling(result: *mut c_void) -> ! {
     let thread = current();
+    thread.cancellation.end();
+    thread.cancellation.clean_up();
+    if !thread.is_main() {
+        // SAFETY: it is inside of `call`, which noted the pointer.
+        unsafe { escape(thread.escape.get(), result) };
+    }
     thread.result.set(result);
     end(thread);
-    if !thread.is_main() {
-        thread::exit();
-    }
     // It ends once, so nobody has given it before.
     let _ = MAIN_ENDED.release();
     while LIVING.load(Relaxed) != 0 {
@@ -194,33 +249,48 @@ extern "C" fn pthread_exit(result: *mut c_void) -> ! {
     unsafe { exit(0) }
 }
 
+/// Ends the calling thread.
+#[unsafe(no_mangle)]
+extern "C" fn pthread_exit(result: *mut c_void) -> ! {
+    end_calling(result)
+}
+
 /// Waits until a thread is over, and takes its result.
-fn join(thread: &'static Thread, deadline: Option<u64>) -> Result<*mut c_void, i64> {
+pub(super) fn join(thread: &'static Thread, deadline: Option<u64>) -> Result<*mut c_void, i64> {
+    cancel::test();
     if core::ptr::eq(thread, current()) {
         return Err(EDEADLK);
     }
-    let is_over = match thread.life.compare_exchange(JOINABLE, JOINED, Relaxed, Relaxed) {
-        Ok(_) => false,
-        Err(OVER) => true,
+    match thread.life.compare_exchange(JOINABLE, JOINED, Relaxed, Relaxed) {
+        Ok(_) | Err(OVER) => {}
         Err(_) => return Err(EINVAL),
-    };
-    if let Err(TimedOut) = wait_for_end(thread, deadline) {
-        if !is_over {
-            // It may have come to its end since.
-            let _ = thread.life.compare_exchange(JOINED, JOINABLE, Relaxed, Relaxed);
+    }
+    // Somebody else can join it if this thread does not; if it is over since, it can be joined as well.
+    let give_up = || thread.life.compare_exchange(JOINED, JOINABLE, Relaxed, Relaxed);
+    loop {
+        match cancel::wait(|| wait_for_end(thread, deadline)) {
+            Ok(()) => break,
+            Err(WaitError::TimedOut) => {
+                let _ = give_up();
+                return Err(ETIMEDOUT);
+            }
+            Err(WaitError::Interrupted) => {
+                if cancel::is_due() {
+                    let _ = give_up();
+                }
+                cancel::interrupted();
+            }
         }
-        return Err(ETIMEDOUT);
     }
     let result = thread.result.get();
     free(thread);
     Ok(result)
 }
 
-fn wait_for_end(thread: &'static Thread, deadline: Option<u64>) -> Result<(), TimedOut> {
-    // SAFETY: set before the thread ran.
-    match unsafe { &*thread.handle.get() } {
-        Some(handle) => handle.join(deadline),
-        None => MAIN_ENDED.acquire(deadline),
+fn wait_for_end(thread: &Thread, deadline: Option<u64>) -> Result<(), TimedOut> {
+    match thread.handle() {
+        Some(handle) if !thread.is_main() => handle.join(deadline),
+        _ => MAIN_ENDED.acquire(deadline),
     }
 }
 
@@ -289,14 +359,17 @@ unsafe fn joined(thread: Option<&'static Thread>, deadline: Option<u64>, place: 
 /// Says that nobody will join a thread.
 #[unsafe(no_mangle)]
 extern "C" fn pthread_detach(thread: Option<&'static Thread>) -> c_int {
-    let Some(thread) = thread else { return ESRCH as c_int };
+    thread.map_or(ESRCH as c_int, |thread| super::answer(detach(thread)))
+}
+
+pub(super) fn detach(thread: &'static Thread) -> Result<(), i64> {
     match thread.life.compare_exchange(JOINABLE, DETACHED, Relaxed, Relaxed) {
-        Ok(_) => 0,
+        Ok(_) => Ok(()),
         Err(OVER) => {
             free(thread);
-            0
+            Ok(())
         }
-        Err(_) => EINVAL as c_int,
+        Err(_) => Err(EINVAL),
     }
 }
 
@@ -310,19 +383,6 @@ extern "C" fn pthread_self() -> &'static Thread {
 #[unsafe(no_mangle)]
 extern "C" fn pthread_equal(one: *const Thread, other: *const Thread) -> c_int {
     c_int::from(core::ptr::eq(one, other))
-}
-
-/// Moves a value to the heap, if there is room.
-fn try_box<T>(value: T) -> Option<Box<T>> {
-    let layout = Layout::new::<T>();
-    assert!(layout.size() > 0);
-    // SAFETY: the layout is not empty.
-    let place = NonNull::new(unsafe { alloc(layout) }.cast::<T>())?;
-    // SAFETY: allocated with the layout of `T`, as a box is.
-    unsafe {
-        place.write(value);
-        Some(Box::from_raw(place.as_ptr()))
-    }
 }
 
 /// Frees the structure of a thread that is over, or was never to be.

@@ -55,6 +55,20 @@ const _: () = assert!(size_of::<Mutex>() == 40 && align_of::<Mutex>() <= 8);
 const _: () = assert!(unsafe { transmute::<RawMutex, u32>(RawMutex::new()) } == 0);
 
 impl Mutex {
+    /// Makes a mutex.
+    ///
+    /// # Safety
+    ///
+    /// The place is writable, and nobody uses it yet.
+    pub(super) unsafe fn init(place: *mut Mutex, attributes: u32) -> Result<(), i64> {
+        // SAFETY: the caller's place.
+        unsafe {
+            place.write_bytes(0, 1);
+            (*place).attributes.set(attributes);
+            (*place).raw.prepare().map_err(|_| ENOMEM)
+        }
+    }
+
     fn kind(&self) -> u32 {
         self.attributes.get() & TYPE
     }
@@ -94,7 +108,7 @@ impl Mutex {
 
     /// Locks it if that needs no waiting.
     #[inline(always)]
-    fn try_lock(&self) -> Result<(), i64> {
+    pub(super) fn try_lock(&self) -> Result<(), i64> {
         if self.is_own() {
             return self.lock_again().unwrap_or(Err(EBUSY));
         }
@@ -144,7 +158,7 @@ impl Mutex {
     }
 
     #[inline(always)]
-    fn unlock(&self) -> Result<(), i64> {
+    pub(super) fn unlock(&self) -> Result<(), i64> {
         if !self.is_own() {
             return Err(EPERM);
         }
@@ -198,12 +212,7 @@ unsafe extern "C" fn pthread_mutex_init(mutex: *mut Mutex, attributes: *const u3
     // SAFETY: the caller's attributes and place.
     unsafe {
         let attributes = attributes.as_ref().copied().unwrap_or_default();
-        mutex.write_bytes(0, 1);
-        (*mutex).attributes.set(attributes);
-        match (*mutex).raw.prepare() {
-            Ok(()) => 0,
-            Err(_) => ENOMEM as c_int,
-        }
+        answer(Mutex::init(mutex, attributes))
     }
 }
 
