@@ -106,10 +106,10 @@ unsafe fn copy_small(to: *mut u8, from: *const u8, length: usize) {
 }
 
 /// A function that copies more than 32 bytes by registers of `size` bytes, if its variant runs, and hands on to
-/// the next one otherwise. `below` is for what is less than one register, `clean` leaves the registers as the
-/// calling convention wants them.
+/// the next one otherwise. `check` finds what is less than one register, which `below` is for, and
+/// `clean` leaves the registers as the calling convention wants them.
 macro_rules! copies {
-    ($name:ident, $variant:ident, $next:ident, $size:literal, [$($below:literal)*],
+    ($name:ident, $variant:ident, $next:ident, $size:literal, [$($check:literal)*], [$($below:literal)*],
     $move:literal, $clean:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal
     $i:literal) => {
         /// # Safety: the blocks are valid for `length` bytes, which are more than 32.
@@ -120,7 +120,7 @@ macro_rules! copies {
                 "cmp byte ptr [rip + {choice}], {variant}",
                 "jb {next}",
                 "mov rax, rdi",
-                $($below,)*
+                $($check,)*
                 "cmp rdx, 4 * {size}",
                 "ja 4f",
                 "cmp rdx, 2 * {size}",
@@ -248,6 +248,8 @@ macro_rules! copies {
                 "mov rcx, rdx",
                 "rep movsb",
                 "ret",
+                // 7. Less than one register, out of the way.
+                $($below,)*
                 size = const $size,
                 choice = sym CHOICE,
                 variant = const Variant::$variant as u8,
@@ -259,13 +261,13 @@ macro_rules! copies {
 }
 
 copies!(copy_wide, Avx512Wide, copy_avx512, 64,
-    ["cmp rdx, 64" "ja 1f" "vmovdqu64 ymm16, [rsi]" "vmovdqu64 ymm17, [rsi + rdx - 32]" "vmovdqu64 [rdi], ymm16"
-    "vmovdqu64 [rdi + rdx - 32], ymm17" "ret" "1:"], "vmovdqu64", "",
+    ["cmp rdx, 64" "jb 3f"], ["3:" "vmovdqu64 ymm16, [rsi]" "vmovdqu64 ymm17, [rsi + rdx - 32]" "vmovdqu64 [rdi], ymm16"
+    "vmovdqu64 [rdi + rdx - 32], ymm17" "ret"], "vmovdqu64", "",
     "zmm16" "zmm17" "zmm18" "zmm19" "zmm20" "zmm21" "zmm22" "zmm23" "zmm24");
-copies!(copy_avx512, Avx512, copy_avx2, 32, [],
+copies!(copy_avx512, Avx512, copy_avx2, 32, [], [],
     "vmovdqu64", "", "ymm16" "ymm17" "ymm18" "ymm19" "ymm20" "ymm21" "ymm22" "ymm23" "ymm24");
-copies!(copy_avx2, Avx2, copy_sse2, 32, [],
+copies!(copy_avx2, Avx2, copy_sse2, 32, [], [],
     "vmovdqu", "vzeroupper", "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8");
 // Nothing is below this one.
-copies!(copy_sse2, Sse2, copy_sse2, 16, [],
+copies!(copy_sse2, Sse2, copy_sse2, 16, [], [],
     "movups", "", "xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8");

@@ -6,7 +6,6 @@
 use crate::Variant;
 use crate::choice::CHOICE;
 use core::arch::naked_asm;
-use core::arch::x86_64::_mm_set1_epi64x;
 
 /// From this size on the string instruction's start-up pays.
 const STRING_INSTRUCTION: usize = 32768;
@@ -21,12 +20,10 @@ pub unsafe fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
     let word = u64::from(byte as u8) * 0x0101_0101_0101_0101;
     // SAFETY: the caller's contract, and each store lies inside the block.
     unsafe {
-        if length > 32 {
+        if length >= 16 {
             return fill_wide(to, byte, length);
         }
-        if length >= 16 {
-            ends(to, length, _mm_set1_epi64x(word as i64));
-        } else if length >= 8 {
+        if length >= 8 {
             ends(to, length, word);
         } else if length >= 4 {
             ends(to, length, word as u32);
@@ -51,13 +48,13 @@ unsafe fn ends<T: Copy>(to: *mut u8, length: usize, value: T) {
     }
 }
 
-/// A function that fills more than 32 bytes by registers of `size` bytes, if its variant runs, and hands on to the
-/// next one otherwise. `splat` fills a register, `below` is for what is less than one, `clean` leaves the registers
-/// as the calling convention wants them.
+/// A function that fills at least 16 bytes by registers of `size` bytes, if its variant runs, and hands on to the
+/// next one otherwise. `splat` fills a register, `check` finds what is less than one, which `below`
+/// is for, and `clean` leaves the registers as the calling convention wants them.
 macro_rules! fills {
     ($name:ident, $variant:ident, $next:ident, $size:literal, [$($splat:literal)*],
-    [$($below:literal)*], $store:literal, $clean:literal, $large:literal) => {
-        /// # Safety: the block can be written, and has more than 32 bytes.
+    [$($check:literal)*], [$($below:literal)*], $store:literal, $clean:literal, $large:literal) => {
+        /// # Safety: the block can be written, and has at least 16 bytes.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
             naked_asm!(
@@ -66,7 +63,7 @@ macro_rules! fills {
                 "jb {next}",
                 "mov rax, rdi",
                 $($splat,)*
-                $($below,)*
+                $($check,)*
                 "cmp rdx, 2 * {size}",
                 "ja 2f",
                 // 1. Up to two registers.
@@ -122,6 +119,8 @@ macro_rules! fills {
                 "rep stosb",
                 "mov rax, rdx",
                 "ret",
+                // 6. Less than one register, out of the way.
+                $($below,)*
                 size = const $size,
                 choice = sym CHOICE,
                 variant = const Variant::$variant as u8,
@@ -132,12 +131,13 @@ macro_rules! fills {
     };
 }
 
-fills!(fill_wide, Avx512Wide, fill_avx512, 64,
-    ["vpbroadcastb zmm16, esi"], ["cmp rdx, 64" "ja 1f" "vmovdqu64 [rdi], ymm16" "vmovdqu64 [rdi + rdx - 32], ymm16"
-    "ret" "1:"], "vmovdqu64", "", "zmm16");
-fills!(fill_avx512, Avx512, fill_avx2, 32, ["vpbroadcastb ymm16, esi"], [], "vmovdqu64", "", "ymm16");
-fills!(fill_avx2, Avx2, fill_sse2, 32,
-    ["vmovd xmm0, esi" "vpbroadcastb ymm0, xmm0"], [], "vmovdqu", "vzeroupper", "ymm0");
+fills!(fill_wide, Avx512Wide, fill_avx512, 64, ["vpbroadcastb zmm16, esi"], ["cmp rdx, 64" "jb 6f"],
+    ["6:" "cmp rdx, 32" "jb 7f" "vmovdqu64 [rdi], ymm16" "vmovdqu64 [rdi + rdx - 32], ymm16" "ret"
+    "7:" "vmovdqu64 [rdi], xmm16" "vmovdqu64 [rdi + rdx - 16], xmm16" "ret"], "vmovdqu64", "", "zmm16");
+fills!(fill_avx512, Avx512, fill_avx2, 32, ["vpbroadcastb ymm16, esi"], ["cmp rdx, 32" "jb 6f"],
+    ["6:" "vmovdqu64 [rdi], xmm16" "vmovdqu64 [rdi + rdx - 16], xmm16" "ret"], "vmovdqu64", "", "ymm16");
+fills!(fill_avx2, Avx2, fill_sse2, 32, ["vmovd xmm0, esi" "vpbroadcastb ymm0, xmm0"], ["cmp rdx, 32" "jb 6f"],
+    ["6:" "vmovdqu [rdi], xmm0" "vmovdqu [rdi + rdx - 16], xmm0" "vzeroupper" "ret"], "vmovdqu", "vzeroupper", "ymm0");
 // Nothing is below this one.
 fills!(fill_sse2, Sse2, fill_sse2, 16,
-    ["movd xmm0, esi" "punpcklbw xmm0, xmm0" "pshuflw xmm0, xmm0, 0" "punpcklqdq xmm0, xmm0"], [], "movups", "", "xmm0");
+    ["movd xmm0, esi" "punpcklbw xmm0, xmm0" "pshuflw xmm0, xmm0, 0" "punpcklqdq xmm0, xmm0"], [], [], "movups", "", "xmm0");
