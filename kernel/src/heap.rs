@@ -37,6 +37,7 @@ use crate::stack;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
+use vcpu_abi::layout::PAGE_SIZE;
 use vcpu_kernel_core::size_class::SizeClass;
 
 pub use accounts::{Statistics, statistics};
@@ -93,6 +94,35 @@ unsafe impl GlobalAlloc for KernelHeap {
             new_block
         }
     }
+}
+
+/// Memory in whole pages, which can be given back page by page; `None` if there is none. It holds anything.
+///
+/// `VCPU_HEAP_DEBUG` does not watch it, and it counts as used memory, but as no block.
+#[must_use]
+pub fn allocate_pages(count: usize) -> Option<NonNull<u8>> {
+    stack::probe_for(STACK_NEEDED);
+    let bytes = count.checked_mul(PAGE_SIZE as usize).filter(|bytes| *bytes > 0)?;
+    let layout = Layout::from_size_align(bytes, PAGE_SIZE as usize).ok()?;
+    let pages = large::get(layout);
+    match pages {
+        Some(_) => accounts::pages(bytes as i64),
+        None => accounts::failed(),
+    }
+    pages
+}
+
+/// Gives pages back, all or some of those that were allocated together.
+///
+/// # Safety
+///
+/// They came from [`allocate_pages`], can be read and written, and nobody uses them any more.
+pub unsafe fn free_pages(first: NonNull<u8>, count: usize) {
+    stack::probe_for(STACK_NEEDED);
+    let bytes = count * PAGE_SIZE as usize;
+    accounts::pages(-(bytes as i64));
+    // SAFETY: the caller's promise. The list knows pieces by address and size only, so a part is as good as all.
+    unsafe { large::give_back(first, bytes) };
 }
 
 #[inline(always)]

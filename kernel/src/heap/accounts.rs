@@ -93,6 +93,15 @@ pub(super) fn freed(bytes: usize) {
     add(&USED, -(bytes as i64));
 }
 
+/// Counts bytes of pages that were allocated or, if they are negative, given back.
+pub(super) fn pages(bytes: i64) {
+    event::without(|| {
+        large::count(bytes);
+        let used = add(&USED, bytes);
+        PEAK.store(PEAK.load(Relaxed).max(used), Relaxed);
+    });
+}
+
 /// Counts a failure.
 #[cold]
 pub(super) fn failed() {

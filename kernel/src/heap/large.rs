@@ -86,6 +86,11 @@ pub(super) fn used() -> usize {
     USED.load(Relaxed) as usize
 }
 
+/// Counts bytes that are in use besides those of blocks. Events are off.
+pub(super) fn count(bytes: i64) {
+    accounts::add(&USED, bytes);
+}
+
 /// Bytes that a block of `size` bytes really has.
 pub(super) fn room(size: usize) -> usize {
     size.next_multiple_of(GRANULE).max(size_of::<Aside>())

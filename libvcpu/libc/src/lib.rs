@@ -10,7 +10,8 @@
 //! | [`start`] | from the machine to `main`, and out again |
 //! | [`errno`] | the numbers of errors |
 //! | [`files`] | descriptors, files, directories, streams |
-//! | [`memory`] | the `malloc` family, `mmap` |
+//! | [`map`] | `mmap` and its kin |
+//! | [`memory`] | the `malloc` family |
 //! | [`cancel`] | cancellation points |
 //! | [`process`] | what the process is and may use |
 //! | [`signal`] | signals: the program's own, its timer's, its faults |
@@ -30,6 +31,7 @@ pub mod cxx;
 pub mod errno;
 pub mod files;
 pub mod futex;
+pub mod map;
 pub mod memory;
 pub mod process;
 pub mod signal;
