@@ -237,7 +237,7 @@ impl Permitted {
         }
         let look = || {
             let file = self.reach(entry.inode, device, inode)?;
-            io::Result::Ok(file.map(|file| kernel::is_interface(&file).map(|is| !is)).transpose()?)
+            file.map(|file| kernel::is_interface(&file).map(|is| !is)).transpose()
         };
         match look() {
             Ok(Some(may)) => *self.held().devices.entry(device).or_insert(may),
