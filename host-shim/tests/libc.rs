@@ -103,5 +103,10 @@ macro_rules! programs {
 programs! {
     numbers_print,
     signals,
+    threads_c11,
     threads_create,
+    threads_end,
+    threads_memory,
+    threads_mutex,
+    threads_wait,
 }

@@ -67,7 +67,8 @@ impl RawCondition {
 
     fn notify(&self, notify: impl FnOnce(&mut Policy, Id<Condition>, u64) -> Decision) {
         // Without a record, nobody has ever waited.
-        if let Some(id) = scheduler::quick(|policy| self.record.get(policy)) {
+        let awaited = |policy: &mut Policy| self.record.get(policy).filter(|id| policy.is_awaited(*id));
+        if let Some(id) = scheduler::quick(awaited) {
             scheduler::decide(|policy, now| notify(policy, id, now));
         }
     }

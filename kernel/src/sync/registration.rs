@@ -85,8 +85,13 @@ impl<T: Record> Registration<T> {
     /// # Errors
     ///
     /// [`OutOfMemory`] if there is no memory for it.
-    #[cold]
+    #[inline]
     pub(super) fn prepare(&self) -> Result<(), OutOfMemory> {
+        if scheduler::quick(|policy| self.get(policy)).is_some() { Ok(()) } else { self.prepare_first() }
+    }
+
+    #[cold]
+    fn prepare_first(&self) -> Result<(), OutOfMemory> {
         while let Err(Full) = scheduler::quick(|policy| self.register(policy)) {
             rooms::make(T::KIND).map_err(|_| OutOfMemory)?;
         }
@@ -137,6 +142,7 @@ macro_rules! record_functions {
             /// # Errors
             ///
             /// [`OutOfMemory`](super::OutOfMemory) if there is no memory for it.
+            #[inline]
             pub fn prepare(&self) -> Result<(), super::OutOfMemory> {
                 self.record.prepare()
             }

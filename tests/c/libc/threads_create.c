@@ -51,6 +51,15 @@ static void *sleep_long(void *argument)
     return argument;
 }
 
+/* The program ends with the last thread, and what it has written is not lost. */
+static void *outlive(void *argument)
+{
+    void *result;
+    printf("join main: %d", pthread_join(*(pthread_t *)argument, &result));
+    printf(" %s\n", (char *)result);
+    return argument;
+}
+
 static _Thread_local int local = 5;
 
 static void *own(void *argument)
@@ -119,6 +128,8 @@ int main(void)
     printf(" %d\n", pthread_create(&threads[0], &attributes, sleep_long, NULL));
     pthread_attr_destroy(&attributes);
 
-    pthread_create(&threads[0], NULL, sleep_long, "late");
+    static pthread_t first;
+    first = pthread_self();
+    pthread_create(&threads[0], NULL, outlive, &first);
     pthread_exit("the main thread ends, the program later");
 }

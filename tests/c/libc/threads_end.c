@@ -1,6 +1,5 @@
 /* The end of threads: cancellation, what is cleaned up, values of keys, streams, attributes and names. */
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -243,12 +242,14 @@ static void attributes(void)
     SHOW(pthread_attr_setscope(&attributes, 77));
     SHOW(pthread_attr_setguardsize(&attributes, 4096));
     SHOW(pthread_attr_setstacksize(&attributes, 1 << 18));
-    SHOW(pthread_create(&thread, &attributes, own_attributes, NULL));
+    int made_own_attributes = pthread_create(&thread, &attributes, own_attributes, NULL);
     SHOW(pthread_join(thread, NULL));
+    SHOW(made_own_attributes);
     SHOW(pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED));
     SHOW(pthread_attr_setschedpolicy(&attributes, SCHED_OTHER));
-    SHOW(pthread_create(&thread, &attributes, use_stream, NULL));
+    int made_use_stream = pthread_create(&thread, &attributes, use_stream, NULL);
     SHOW(pthread_join(thread, NULL));
+    SHOW(made_use_stream);
     /* More memory than there is. */
     SHOW(pthread_attr_setstacksize(&attributes, (size_t)1 << 46));
     SHOW(pthread_create(&thread, &attributes, use_stream, NULL));

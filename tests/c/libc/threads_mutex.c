@@ -1,6 +1,5 @@
 /* Mutexes of every type: who may lock and unlock, what waits, and what is told of owners that have ended. */
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

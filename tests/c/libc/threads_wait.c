@@ -1,7 +1,6 @@
 /* What threads wait for besides mutexes: condition variables, reader-writer locks, barriers, semaphores, what is done
    once, spin locks. */
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <fcntl.h>

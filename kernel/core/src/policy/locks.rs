@@ -177,6 +177,13 @@ impl Policy {
         Attempt::Switch(self.decide(now))
     }
 
+    /// Whether anybody waits for a notification. If nobody does, there is nobody to notify.
+    #[must_use]
+    #[inline]
+    pub fn is_awaited(&self, condition: ConditionId) -> bool {
+        !self.objects.conditions[condition].waiters.is_empty()
+    }
+
     /// Notifies the first who waits, if anybody does.
     pub fn notify_one(&mut self, condition: ConditionId, now: u64) -> Decision {
         if let Some(thread) = self.objects.conditions[condition].waiters.pop(&mut self.scheduler.threads) {

@@ -92,7 +92,9 @@ fn a_notified_thread_is_not_woken_before_it_owns_the_mutex_and_inherits_meanwhil
     let (condition, mutex) = (policy.create_condition().unwrap(), policy.create_mutex().unwrap());
     let waiter = spawn(&mut policy, 30, 0);
     assert!(policy.lock_uncontended(mutex));
+    assert!(!policy.is_awaited(condition));
     let _ = switch(policy.wait_condition(condition, mutex, Some(500), 0));
+    assert!(policy.is_awaited(condition));
     let notifier = spawn(&mut policy, 10, 0);
     assert!(policy.lock_uncontended(mutex), "it was given up");
     assert_eq!(policy.notify_one(condition, 0).run, Some(notifier));
