@@ -12,6 +12,7 @@ use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::ptr::{null_mut, without_provenance_mut};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use vcpu_kernel::event;
 use vcpu_kernel::scheduler::TimedOut;
 use vcpu_kernel::thread::{WaitError, interruptible};
 
@@ -97,6 +98,21 @@ pub(crate) fn is_interrupted() -> bool {
 /// As [`interruptible`].
 pub fn wait<R>(wait: impl FnOnce() -> Result<R, TimedOut>) -> Result<R, WaitError> {
     interruptible(is_interrupted, wait)
+}
+
+/// As [`event::wait_until`], but cancellation and signals end the wait. It may also end without a reason, with `true`.
+///
+/// # Errors
+///
+/// `EINTR` if they did.
+pub(crate) fn wait_until(deadline: Option<u64>, condition: impl FnMut() -> bool) -> Result<bool, i64> {
+    let until = || if event::wait_until(deadline, condition) { Ok(()) } else { Err(TimedOut) };
+    match wait(until) {
+        Err(WaitError::TimedOut) => Ok(false),
+        Err(WaitError::Interrupted) if is_interrupted() => Err(EINTR),
+        // Or another thread has taken the signal.
+        _ => Ok(true),
+    }
 }
 
 /// After an interrupted wait: ends the calling thread if it was cancelled, else delivers signals. Gives whether the

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -60,6 +61,25 @@ static void *in_join(void *argument)
 {
     sem_post(&ready);
     pthread_join(*(pthread_t *)argument, NULL);
+    return argument;
+}
+
+static int ends[2];
+
+static void *in_pipe(void *argument)
+{
+    char byte;
+    sem_post(&ready);
+    if (read(ends[0], &byte, 1) < 0)
+        puts("never here");
+    return argument;
+}
+
+static void *in_poll(void *argument)
+{
+    struct pollfd wanted = {ends[0], POLLIN, 0};
+    sem_post(&ready);
+    poll(&wanted, 1, -1);
     return argument;
 }
 
@@ -294,6 +314,13 @@ int main(void)
     cancel("sleep", in_sleep, NULL);
     cancel("semaphore", in_semaphore, NULL);
     cancel("condition", in_condition, NULL);
+    SHOW(pipe(ends));
+    cancel("pipe", in_pipe, NULL);
+    cancel("poll", in_poll, NULL);
+    /* Nothing of the pipe is left locked. */
+    char byte = 0;
+    SHOW(write(ends[1], "x", 1));
+    SHOW(read(ends[0], &byte, 1));
     SHOW(pthread_mutex_trylock(&mutex));
     cancel("mutex", in_mutex, NULL);
     cancel("disabled", disabled, NULL);

@@ -6,11 +6,12 @@
 
 use super::table::{self, Object, Open};
 use super::{Result, done, number};
+use crate::cancel;
 use crate::errno::{EACCES, EAGAIN, EBADF, EFAULT, EINVAL, EOPNOTSUPP, EOVERFLOW};
 use core::sync::atomic::Ordering::Relaxed;
 use libvcpu::fs::{File, Lock, LockKind, LockOwner};
 use libvcpu::io::{Seek, SeekFrom};
-use vcpu_kernel::{clock, event};
+use vcpu_kernel::clock;
 
 /// C's `struct flock`.
 #[repr(C)]
@@ -70,7 +71,7 @@ fn take(file: &File, owner: LockOwner, lock: &Lock, is_waiting: bool) -> Result<
             Err(EACCES) => return Err(EAGAIN),
             result => return result,
         }
-        event::wait_until(Some(clock::now() + pause), || false);
+        cancel::wait_until(Some(clock::now() + pause), || false)?;
         pause = (pause * 2).min(64_000_000);
     }
 }

@@ -3,10 +3,14 @@
 use super::table::{self, O_CLOEXEC, O_NONBLOCK, O_WRONLY, Object, Open};
 use super::transfer::Memory;
 use super::{Result, done, lock, poll};
-use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOMEM, EPIPE};
+use crate::cancel;
+use crate::errno::{EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, EPIPE};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use libvcpu::sync::{Condvar, Mutex, PoisonError};
+use core::time::Duration;
+use libvcpu::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use vcpu_kernel::scheduler::TimedOut;
+use vcpu_kernel::thread::WaitError;
 
 /// Bytes that a pipe holds.
 pub const CAPACITY: usize = 64 << 10;
@@ -52,6 +56,27 @@ fn pipe() -> Result<(End, End)> {
 }
 
 impl Pipe {
+    /// Waits until something has changed.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if cancellation or a signal ended the wait.
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>> {
+        let mut state = Some(state);
+        let wait = || {
+            let given = state.take().ok_or(TimedOut)?;
+            // There is no deadline so late.
+            let result = self.changed.wait_timeout(given, Duration::MAX);
+            let (given, result) = result.unwrap_or_else(PoisonError::into_inner);
+            state = Some(given);
+            if result.timed_out() { Err(TimedOut) } else { Ok(()) }
+        };
+        if cancel::wait(wait) == Err(WaitError::Interrupted) && cancel::is_interrupted() {
+            return Err(EINTR);
+        }
+        Ok(state.unwrap_or_else(|| lock(&self.state)))
+    }
+
     /// Says that something has changed.
     fn notify(&self) {
         self.changed.notify_all();
@@ -74,7 +99,7 @@ impl End {
             if !is_waiting {
                 return Err(EAGAIN);
             }
-            state = self.pipe.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.pipe.wait(state)?;
         }
         while memory.left() > 0 && !state.bytes.is_empty() {
             let (first, _) = state.bytes.as_slices();
@@ -108,7 +133,10 @@ impl End {
                 if !is_waiting {
                     return if memory.done() > 0 { Ok(()) } else { Err(EAGAIN) };
                 }
-                state = self.pipe.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match self.pipe.wait(state) {
+                    Err(_) if memory.done() > 0 => return Ok(()),
+                    result => result?,
+                };
             }
             while memory.left() > 0 && state.bytes.len() < CAPACITY {
                 let source = memory.sources()[0];

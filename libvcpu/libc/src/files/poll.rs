@@ -5,6 +5,7 @@
 
 use super::table::{self, DESCRIPTORS_MAX, Object};
 use super::{Result, answer};
+use crate::cancel;
 use crate::errno::{EBADF, EFAULT, EINVAL, ENOSYS};
 use core::slice;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -67,18 +68,18 @@ fn look(wanted: &Wanted) -> i16 {
     state & (wanted.events | POLLERR | POLLHUP)
 }
 
-/// Waits until one of them is ready, or the clock has reached `deadline` (ns). Gives how many are.
-fn wait(all: &mut [Wanted], deadline: Option<u64>) -> i64 {
+/// Waits until one of them is ready, or the clock has reached `deadline` (ns). Gives how many are, or `EINTR`.
+fn wait(all: &mut [Wanted], deadline: Option<u64>) -> Result<i64> {
     loop {
         let (console, changes) = (event::count(CONSOLE_LINE), CHANGES.load(SeqCst));
         all.iter_mut().for_each(|one| one.found = look(one));
         let count = all.iter().filter(|one| one.found != 0).count();
         if count > 0 || deadline == Some(0) {
-            return count as i64;
+            return Ok(count as i64);
         }
         let has_changed = || event::count(CONSOLE_LINE) != console || CHANGES.load(SeqCst) != changes;
-        if !event::wait_until(deadline, has_changed) {
-            return 0;
+        if !cancel::wait_until(deadline, has_changed)? {
+            return Ok(0);
         }
     }
 }
@@ -136,7 +137,7 @@ unsafe extern "C" fn __vcpu_sys_poll(all: *mut Wanted, count: u64, timeout: i64)
     let time = Time { seconds: timeout / 1000, part: timeout % 1000 };
     let until = if timeout < 0 { Ok(None) } else { deadline(time, 1000).map(Some) };
     // SAFETY: the caller's entries.
-    answer(unsafe { entries(all, count) }.and_then(|all| Ok(wait(all, until?))))
+    answer(unsafe { entries(all, count) }.and_then(|all| wait(all, until?)))
 }
 
 unsafe extern "C" {
@@ -181,7 +182,7 @@ unsafe extern "C" fn __vcpu_sys_ppoll(
     let act = || {
         // SAFETY: the caller's time and entries.
         let (until, all) = unsafe { (deadline_at(timeout, 1_000_000_000)?, entries(all, count)?) };
-        Ok(wait(all, until))
+        wait(all, until)
     };
     // SAFETY: the caller's mask.
     answer(unsafe { with_mask(mask, act) })
@@ -213,7 +214,7 @@ unsafe fn select(count: i64, sets: [*mut Set; 3], until: Option<u64>) -> Result<
             all.push(Wanted { descriptor: number as i32, events, found: 0 });
         }
     }
-    wait(&mut all, until);
+    wait(&mut all, until)?;
     if all.iter().any(|one| one.found & POLLNVAL != 0) {
         return Err(EBADF);
     }

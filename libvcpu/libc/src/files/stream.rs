@@ -5,6 +5,7 @@
 
 use super::transfer::Memory;
 use super::{Result, lock};
+use crate::cancel;
 use crate::errno::{EAGAIN, EBADF, EINVAL, EIO, ENOSPC, EPIPE};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -128,7 +129,7 @@ impl Stream {
                     if !is_waiting {
                         return Err(EAGAIN);
                     }
-                    event::wait_until(None, || event::count(CONSOLE_LINE) != before);
+                    cancel::wait_until(None, || event::count(CONSOLE_LINE) != before)?;
                 }
                 Error::Closed => return Err(EPIPE),
                 Error::Denied => return Err(ENOSPC),
