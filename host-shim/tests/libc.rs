@@ -101,6 +101,7 @@ macro_rules! programs {
 }
 
 programs! {
+    locales,
     numbers_print,
     signals,
     threads_c11,
