@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ABSENT __attribute__((__weak__))
@@ -55,6 +56,8 @@ ABSENT int posix_spawn_file_actions_addclose(posix_spawn_file_actions_t *actions
 ABSENT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int from, int to) { return ENOSYS; }
 ABSENT int posix_spawnattr_init(posix_spawnattr_t *attributes) { return ENOSYS; }
 ABSENT int posix_spawnattr_destroy(posix_spawnattr_t *attributes) { return ENOSYS; }
+
+ABSENT int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict timer) { return fail(); }
 
 ABSENT void *dlopen(const char *path, int mode) { return NULL; }
 ABSENT void *dlsym(void *restrict library, const char *restrict name) { return NULL; }
