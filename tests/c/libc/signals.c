@@ -129,8 +129,9 @@ int main(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     pthread_create(&thread, NULL, other, NULL);
     usleep(20000);
-    printf("pthread_kill %d\n", pthread_kill(thread, SIGUSR2));
+    result = pthread_kill(thread, SIGUSR2);
     pthread_join(thread, NULL);
+    printf("pthread_kill %d\n", result);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     signal(SIGUSR2, count);
     pthread_create(&thread, NULL, sleeper, NULL);
