@@ -16,6 +16,7 @@
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `stream` | the two figures of `data` that a guest does nothing for but move it |
+//! | `programs` | the figures of `c` that whole programs decide |
 //! | [`machine_code`] | a guest's function as one of this process |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
@@ -39,6 +40,7 @@ mod native;
 mod page;
 mod place;
 mod plot;
+mod programs;
 mod progress;
 mod random;
 mod record;
@@ -169,7 +171,7 @@ impl Group {
             Group::Threads => threads::measure(site),
             Group::Embed => embed::measure(site),
             Group::Storage => storage::measure(site),
-            Group::C => c::measure(site),
+            Group::C => Ok([c::measure(site)?, programs::measure(site)?].concat()),
         }
     }
 }
