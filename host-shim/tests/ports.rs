@@ -338,3 +338,14 @@ fn a_database_is_whole_wherever_its_writer_is_killed() {
     }
     assert!(said >= KILLS * 10, "{said}");
 }
+
+#[test]
+fn a_write_ahead_log_works_for_the_only_user_of_a_database() {
+    let place = tempfile::tempdir().unwrap();
+    let data = [writable("data", place.path())];
+    let statements =
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES(7)";
+    let found = finish(&mut sandboxed("sqlite:sqlite3", &data, &["x.db", statements]), b"");
+    assert_eq!(text(&found), "exclusive\nwal\n");
+    assert_eq!(query(&place.path().join("x.db"), "PRAGMA integrity_check; SELECT a FROM t"), "ok\n7\n");
+}
