@@ -1,7 +1,7 @@
 //! Cancellation, and waits that it ends.
 //!
 //! A thread that is cancelled ends at its next cancellation point: musl calls what may wait through
-//! [`__syscall_cp`], and the functions here that wait look themselves. If it waits, its wait ends at once, unless
+//! `__syscall_cp`, and the functions here that wait look themselves. If it waits, its wait ends at once, unless
 //! that is for a mutex, a reader-writer lock or at a barrier, which are no cancellation points. Nobody can be
 //! cancelled while it computes: the asynchronous type means that a thread that cancels itself ends at once.
 

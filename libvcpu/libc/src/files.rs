@@ -9,7 +9,7 @@
 //! | [`status`] | what is known of files, and changing it |
 //! | [`names`] | creating, removing, renaming; what is in a directory |
 //! | [`control`] | flags, duplicates, devices' own requests |
-//! | [`lock`] | advisory locks |
+//! | [`lock`](mod@lock) | advisory locks |
 //! | [`stream`] | standard streams |
 //! | [`pipe`] | pipes between threads |
 //! | [`poll`] | waiting for several |

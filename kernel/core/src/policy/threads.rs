@@ -72,7 +72,7 @@ impl Policy {
     }
 
     /// The running thread waits until `deadline` (ns). The outcome is
-    /// [`Outcome::TimedOut`](crate::thread::Outcome::TimedOut).
+    /// [`Outcome::TimedOut`].
     ///
     /// # Panics
     ///
@@ -174,7 +174,7 @@ impl Policy {
     }
 
     /// Interrupts a thread, if it [allows](Policy::allow_interrupts) that: ends its wait as its deadline would, with
-    /// [`Outcome::Interrupted`](crate::thread::Outcome::Interrupted), and lets it begin no other.
+    /// [`Outcome::Interrupted`], and lets it begin no other.
     /// Else nothing happens.
     pub fn interrupt(&mut self, thread: ThreadId, now: u64) -> Decision {
         let record = &mut self.scheduler.threads[thread];
