@@ -101,6 +101,11 @@ macro_rules! programs {
 }
 
 programs! {
+    files_content,
+    files_locks,
+    files_map,
+    files_names,
+    files_pipes,
     locales,
     numbers_print,
     signals,

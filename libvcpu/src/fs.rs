@@ -262,21 +262,12 @@ fn remove_content(session: Arc<session::Session>, nodes: &mut Nodes, directory: 
 /// [`ErrorKind::CrossesDevices`] if both names are not in one grant, [`ErrorKind::NotFound`],
 /// [`ErrorKind::ReadOnlyFilesystem`], and what else the host says.
 pub fn rename(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
-    rename_with_flags(from, to, 0)
-}
-
-/// As [`rename`], with flags of Linux's `renameat2`, of which the host knows `RENAME_NOREPLACE`.
-///
-/// # Errors
-///
-/// As that; [`ErrorKind::InvalidInput`] for flags that are not known.
-pub fn rename_with_flags(from: impl AsRef<[u8]>, to: impl AsRef<[u8]>, flags: u32) -> Result<()> {
     let from = inside(from.as_ref(), ErrorKind::ResourceBusy)?;
     let to = inside(to.as_ref(), ErrorKind::ResourceBusy)?;
     let (directory, name) = from.existing()?;
     let (new_directory, new_name) = to.name()?;
     same_session(&from, &to)?;
-    let arguments = fuse::Rename2In { directory: new_directory, flags, padding: 0 };
+    let arguments = fuse::Rename2In { directory: new_directory, flags: 0, padding: 0 };
     let names = &[name.to_bytes_with_nul(), new_name.to_bytes_with_nul()];
     from.nodes.session.tell(Operation::Rename2, directory, &arguments, names)
 }

@@ -47,27 +47,6 @@ unsafe extern "C" fn __vcpu_sys_rmdir(path: *const c_char) -> i64 {
     unsafe { __vcpu_sys_unlinkat(AT_FDCWD, path, AT_REMOVEDIR) }
 }
 
-/// Renames, with flags, of which `RENAME_NOREPLACE` is known.
-///
-/// # Safety
-///
-/// The paths are C strings or null.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __vcpu_sys_renameat2(
-    from_directory: i64,
-    from: *const c_char,
-    to_directory: i64,
-    to: *const c_char,
-    flags: i64,
-) -> i64 {
-    let act = || {
-        // SAFETY: the caller's strings.
-        let (from, to) = unsafe { (plain(from_directory, from)?, plain(to_directory, to)?) };
-        fs::rename_with_flags(from, to, flags as u32).map_err(number)
-    };
-    done(act())
-}
-
 /// Renames.
 ///
 /// # Safety
@@ -80,8 +59,12 @@ unsafe extern "C" fn __vcpu_sys_renameat(
     to_directory: i64,
     to: *const c_char,
 ) -> i64 {
-    // SAFETY: as the caller's.
-    unsafe { __vcpu_sys_renameat2(from_directory, from, to_directory, to, 0) }
+    let act = || {
+        // SAFETY: the caller's strings.
+        let (from, to) = unsafe { (plain(from_directory, from)?, plain(to_directory, to)?) };
+        fs::rename(from, to).map_err(number)
+    };
+    done(act())
 }
 
 /// Renames.
@@ -92,7 +75,7 @@ unsafe extern "C" fn __vcpu_sys_renameat(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __vcpu_sys_rename(from: *const c_char, to: *const c_char) -> i64 {
     // SAFETY: as the caller's.
-    unsafe { __vcpu_sys_renameat2(AT_FDCWD, from, AT_FDCWD, to, 0) }
+    unsafe { __vcpu_sys_renameat(AT_FDCWD, from, AT_FDCWD, to) }
 }
 
 /// Creates a directory.

@@ -6,7 +6,7 @@ use super::table::{
     Object, Open,
 };
 use super::{Result, answer, done, number};
-use crate::errno::{EEXIST, EINVAL, EISDIR, ENOTDIR, EOPNOTSUPP};
+use crate::errno::{EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::c_char;
@@ -58,7 +58,7 @@ fn open(name: Name, flags: i32, mode: i64) -> Result<Arc<Open>> {
         _ if has(O_CREAT) && has(O_EXCL) && !matches!(name, Name::Path(_)) => return Err(EEXIST),
         Name::Special(_) | Name::Descriptor(_) if has(O_DIRECTORY) => return Err(ENOTDIR),
         Name::Special(special) => return Ok(Open::new(Object::Special(special), flags)),
-        Name::Descriptor(number) => return table::get(number),
+        Name::Descriptor(number) => return table::get(number).or(Err(ENOENT)),
         Name::Path(path) => path,
     };
     if has(O_DIRECTORY) && has(O_CREAT) {
