@@ -16,7 +16,7 @@
 //! | `idle` | the figures of `event` that are about nothing happening |
 //! | `sandboxes` | the figures of `start` and `memory` that need many sandboxes in one process |
 //! | `stream` | the two figures of `data` that a guest does nothing for but move it |
-//! | `programs` | the figures of `c` that whole programs decide |
+//! | `programs`, `libav` | the figures of `c` that whole programs decide, the second by FFmpeg |
 //! | [`machine_code`] | a guest's function as one of this process |
 //! | `events_off` | the one figure of `threads` that needs a kernel of its own |
 //!
@@ -34,6 +34,7 @@ mod event;
 mod events_off;
 mod figure;
 mod idle;
+mod libav;
 mod machine_code;
 mod memory;
 mod native;
@@ -171,7 +172,7 @@ impl Group {
             Group::Threads => threads::measure(site),
             Group::Embed => embed::measure(site),
             Group::Storage => storage::measure(site),
-            Group::C => Ok([c::measure(site)?, programs::measure(site)?].concat()),
+            Group::C => Ok([c::measure(site)?, programs::measure(site)?, libav::measure(site)?].concat()),
         }
     }
 }
