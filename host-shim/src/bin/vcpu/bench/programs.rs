@@ -77,10 +77,11 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     Ok(figures)
 }
 
-/// An image that is granted the directory, as `work`.
+/// An image that is granted the directory, as `work`, and begins there.
 pub(super) fn run(site: &Site, place: &Path, image: &Path) -> Command {
     let mut command = Command::new(&site.program);
-    command.args(["run", "--dir", &format!("work={}:rw", place.display())]).arg(image).arg("--");
+    command.args(["run", "--env", "PWD=/work", "--dir", &format!("work={}:rw", place.display())]);
+    command.arg(image).arg("--");
     command
 }
 
