@@ -807,7 +807,7 @@ mod telling {
     #[test]
     fn the_book_shows_the_help_as_it_is() {
         let page = fs::read_to_string(repository().join("docs/src/guide/command-line.md")).unwrap();
-        let commands = ["run", "check", "build", "info", "new", "bench", "doctor"];
+        let commands = ["run", "check", "build", "info", "new", "bench", "doctor", "cc"];
         for command in std::iter::once(&[][..]).chain(commands.iter().map(std::slice::from_ref)) {
             let run = run(vcpu(command.iter().chain([&"--help"])).env("COLUMNS", "100"));
             let lines: Vec<_> = run.output.lines().map(str::trim_end).collect();

@@ -34,6 +34,8 @@ enum Chore {
     },
     /// Builds the book into docs/book; installs mdBook under target/tools if it is not there.
     Book,
+    /// Writes the book's page of the C library's functions anew, from its headers, libraries and docs/functions.txt.
+    Functions,
     /// Runs every fuzz target for a while; installs cargo-fuzz under target/tools if it is not there.
     Fuzz {
         /// Seconds for each target.
@@ -67,6 +69,9 @@ fn carry_out(chore: Chore) -> Result {
             cargo(&["vcpu", "bench"].into_iter().chain(arguments).collect::<Vec<_>>())
         }
         Chore::Book => book(),
+        Chore::Functions => run(cargo_command()
+            .args(["test", "--package", "vcpu-host", "--test", "functions"])
+            .env("VCPU_WRITE_BOOK", "1")),
         Chore::Fuzz { seconds } => fuzz(seconds),
         Chore::Full => full::run(),
         Chore::Licences => licences::check(root()),

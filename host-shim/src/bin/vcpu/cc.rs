@@ -44,6 +44,9 @@ const LINK: &[&str] = &[
     "-nostdlib",
     "-nostartfiles",
     "-Wl,--build-id=none",
+    // By which backtraces find their way.
+    "-Wl,--eh-frame-hdr",
+    "-Wl,-z,noexecstack",
     "-Wl,-z,norelro",
     "-Wl,-z,max-page-size=4096",
     "-Wl,--gc-sections",
@@ -72,6 +75,7 @@ All else is the compiler's: see `gcc --help`.
 Examples:
   vcpu cc -O2 hello.c -o hello && vcpu run ./hello
   CC=\"vcpu cc\" AR=\"vcpu ar\" ./configure --host=x86_64-vcpu && make
+                                       x86_64-none if it wants a system that it knows
   vcpu cc --strict *.o -o program      which functions are not to be had?
 
 Environment:
