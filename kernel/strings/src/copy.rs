@@ -1,7 +1,7 @@
 //! `memcpy` and `memmove`, which are one here, and copies of strings.
 //!
 //! Up to eight registers everything is loaded before anything is stored, so overlap needs no thought. Larger
-//! blocks go by four registers, stores aligned, or, from [`STRING_INSTRUCTION`] bytes on, by the processor's
+//! blocks go by four registers, stores aligned, or, from `STRING_INSTRUCTION` bytes on, by the processor's
 //! string instruction.
 
 use crate::Variant;

@@ -1,7 +1,7 @@
 //! `memset`.
 //!
 //! Up to eight registers the stores overlap, and there is no loop. Larger blocks go by four registers, stores
-//! aligned, or, from [`STRING_INSTRUCTION`] bytes on, by the processor's string instruction.
+//! aligned, or, from `STRING_INSTRUCTION` bytes on, by the processor's string instruction.
 
 use crate::Variant;
 use crate::choice::CHOICE;
