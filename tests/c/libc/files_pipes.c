@@ -21,6 +21,9 @@
 
 static char bytes[300000];
 
+/* The compiler is not to see that it is wrong. */
+static volatile unsigned too_many = 1u << 31;
+
 static void *write_all(void *argument)
 {
     int to = *(int *)argument;
@@ -118,7 +121,7 @@ static void waiting(void)
     SAY(poll(all + 3, 1, -1));
     printf("%x\n", all[3].revents);
     SAY(poll(NULL, 0, 10));
-    SAY(poll(all, 1u << 31, 10));
+    SAY(poll(all, too_many, 10));
     pthread_t thread;
     pthread_create(&thread, NULL, write_late, &ends[1]);
     SAY(poll(all, 1, -1));
