@@ -25,6 +25,7 @@ headers, the libraries and `docs/functions.txt`; a test compares it with them.
 
 - **There**: as the standards have it, or as musl has it where no standard says anything.
 - **Partly**: how it differs.
+- **Fails**: is there, but never does anything, and says so as is told here.
 - **`ENOSYS`**: fails with this error when it is called, or with `vcpu cc --strict` at link time.
 - **At link time**: nobody defines it, so a program that calls it is not linked. A configure script finds out.
 
@@ -61,6 +62,7 @@ fn vcpu(arguments: &[&str], input: &str) -> (bool, String) {
 enum State {
     There,
     Partly(String),
+    Fails(String),
     Absent,
     Nowhere,
 }
@@ -247,6 +249,8 @@ impl Libraries {
                     continue;
                 }
                 match self.defined.get(symbol) {
+                    Some(next) if self.members[*next].defines.iter().any(|name| notes.contains_key(name)) => {
+                    }
                     Some(next) if seen.insert(*next) => open.push(*next),
                     Some(_) => {}
                     None if self.absent.contains(symbol) => state = state.max(State::Absent),
@@ -258,15 +262,15 @@ impl Libraries {
     }
 }
 
-/// Reads `docs/functions.txt`: lines `name ...: there`, `name ...: absent` and `name ...: partly: how`.
+/// Reads `docs/functions.txt`: lines `name ...: there`, `name ...: partly: how` and `name ...: absent: how`.
 fn notes(text: &str) -> BTreeMap<String, State> {
     let mut notes = BTreeMap::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (names, said) = line.split_once(": ").unwrap_or_else(|| panic!("{NOTES}: {line}"));
         let state = match said.split_once(": ") {
             None if said == "there" => State::There,
-            None if said == "absent" => State::Absent,
             Some(("partly", how)) => State::Partly(how.to_owned()),
+            Some(("absent", how)) => State::Fails(how.to_owned()),
             _ => panic!("{NOTES}: {line}"),
         };
         for name in names.split_whitespace() {
@@ -314,6 +318,7 @@ fn page() -> String {
             let row = match state {
                 State::There => format!("| there | {names} |"),
                 State::Partly(how) => format!("| partly | {names}: {how} |"),
+                State::Fails(how) => format!("| fails | {names}: {how} |"),
                 State::Absent => format!("| `ENOSYS` | {names} |"),
                 State::Nowhere => format!("| at link time | {names} |"),
             };
@@ -326,11 +331,11 @@ fn page() -> String {
     let count = |is: fn(&State) -> bool| states.values().filter(|state| is(state)).count();
     writeln!(
         text,
-        "Of {} functions {} are there, {} partly; {} fail with `ENOSYS` and {} at link time.\n",
+        "Of {} functions {} are there, {} partly; {} fail when they are called and {} at link time.\n",
         states.len(),
         count(|state| *state == State::There),
         count(|state| matches!(state, State::Partly(_))),
-        count(|state| *state == State::Absent),
+        count(|state| matches!(state, State::Fails(_) | State::Absent)),
         count(|state| *state == State::Nowhere),
     )
     .expect("a string takes all");
