@@ -5,32 +5,31 @@
 //! program, with one thread and with four, all on one core; both must print the same checksums of frames.
 
 use super::figure::{Figure, Target};
-use super::programs;
+use super::programs::{build_port, compare, run};
 use super::site::{Site, cannot};
 use crate::status::Failure;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PORT: &str = "ffmpeg-small";
 /// The film: pixels of a line, lines, frames.
 const FILM: [usize; 3] = [640, 360, 500];
 /// Figures, and the threads that decode.
 const FIGURES: [(&str, &str); 2] = [("c.libav", "1"), ("c.libav.threads", "4")];
 
 pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
-    let Some(ffmpeg) = programs::build_port(site, PORT)? else { return Ok(Vec::new()) };
+    let Some(program) = build_port(site, "ffmpeg-small")? else { return Ok(Vec::new()) };
     let place = tempfile::tempdir().map_err(|error| cannot("create a directory for a film", error))?;
-    make_film(&ffmpeg.native, place.path())?;
-    let figure = |(name, threads)| {
-        let mut inside = programs::run(site, place.path(), &ffmpeg.image);
-        decode(&mut inside, "/work", threads);
-        let mut outside = Command::new(&ffmpeg.native);
+    make_film(&program.native, place.path())?;
+    let mut figures = Vec::new();
+    for (name, threads) in FIGURES {
+        let mut inside = run(site, place.path(), &program.image);
+        decode(&mut inside, "work", threads);
+        let mut outside = Command::new(&program.native);
         decode(&mut outside, &place.path().display().to_string(), threads);
-        let figure = programs::compare(site, name, [&mut inside, &mut outside])?;
-        Ok(figure.at_most(Target::Ratio(1.05)))
-    };
-    FIGURES.into_iter().map(figure).collect()
+        figures.push(compare(site, name, [&mut inside, &mut outside])?.at_most(Target::Ratio(1.05)));
+    }
+    Ok(figures)
 }
 
 /// The arguments by which FFmpeg decodes the film below a directory, and prints a checksum of each frame.
