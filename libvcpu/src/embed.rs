@@ -42,8 +42,8 @@ mod host;
 mod slice;
 
 pub use crate::export;
-pub use export::Export;
-pub use host::{Error, call};
+pub use export::{Export, Refusal};
+pub use host::{Error, call, call_encoded};
 pub use slice::Slice;
 pub use vcpu_kernel::abi::exchange::MESSAGE_MAX;
 

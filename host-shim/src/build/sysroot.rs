@@ -2,7 +2,7 @@
 //!
 //! | directory | file | what it is |
 //! |---|---|---|
-//! | `libc-*` | `include/` | musl's headers |
+//! | `libc-*` | `include/` | musl's headers, and `vcpu/embed.h` |
 //! | | `lib/libc.a` | musl's top half, and the C that is ours |
 //! | | `lib/libabsent.a` | what Linux has and we do not: answers `ENOSYS` |
 //! | | `lib/libm.a`, `lib/libpthread.a` ... | empty: their functions are in `libc.a` |
@@ -232,6 +232,7 @@ fn build_top(directory: &Path) -> Result<(), BuildError> {
         let bits = if headers == "include" { include.clone() } else { include.join("bits") };
         copy(&musl.join(headers), &bits)?;
     }
+    copy(&ours.join("include"), &include)?;
     let types =
         ["arch/x86_64/bits/alltypes.h.in", "include/alltypes.h.in"].map(|file| read(&musl.join(file)));
     let [of_processor, general] = types;

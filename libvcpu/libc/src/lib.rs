@@ -16,6 +16,7 @@
 //! | [`process`] | what the process is and may use |
 //! | [`signal`] | signals: the program's own, its timer's, its faults |
 //! | [`time`] | clocks and sleeping |
+//! | [`embed`] | being a library of a host program |
 //! | [`cxx`] | what the freestanding part of C++ calls |
 //! | [`string`] | the functions of `string.h` that programs call most |
 //! | [`thread`] | threads, and what they wait for |
@@ -28,6 +29,7 @@ extern crate alloc;
 
 pub mod cancel;
 pub mod cxx;
+pub mod embed;
 pub mod errno;
 pub mod files;
 pub mod futex;

@@ -14,7 +14,13 @@ type Carrier = fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>;
 #[derive(Clone, Copy)]
 pub struct Export {
     name: &'static str,
-    carrier: Carrier,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Typed(Carrier),
+    Encoded(&'static dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>),
 }
 
 impl fmt::Debug for Export {
@@ -23,18 +29,28 @@ impl fmt::Debug for Export {
     }
 }
 
-/// Why a call has no result.
-#[doc(hidden)]
+/// Why a call has no result, in a sentence for the host.
 #[derive(Debug)]
 pub enum Refusal {
+    /// The argument is not what the function takes.
     BadArgument(String),
+    /// The function could not do it.
     Failed(String),
 }
 
 impl Export {
     #[doc(hidden)]
     pub const fn new(name: &'static str, carrier: Carrier) -> Export {
-        Export { name, carrier }
+        Export { name, kind: Kind::Typed(carrier) }
+    }
+
+    /// A function that gets its argument encoded and writes its encoded result behind what is in the vector, both
+    /// as `postcard` 1.x encodes them: for other languages, for example. There is no note of it in the image.
+    pub const fn encoded(
+        name: &'static str,
+        function: &'static dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>,
+    ) -> Export {
+        Export { name, kind: Kind::Encoded(function) }
     }
 
     /// The name by which the host calls it.
@@ -43,7 +59,10 @@ impl Export {
     }
 
     pub(super) fn carry_out(&self, argument: &[u8], reply: &mut Vec<u8>) -> Result<(), Refusal> {
-        (self.carrier)(argument, reply)
+        match self.kind {
+            Kind::Typed(carrier) => carrier(argument, reply),
+            Kind::Encoded(function) => function(argument, reply),
+        }
     }
 }
 

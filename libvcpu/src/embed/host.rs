@@ -61,11 +61,42 @@ static BUFFERS: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()))
 /// # Ok::<(), libvcpu::embed::Error>(())
 /// ```
 pub fn call<A: Serialize + ?Sized, R: DeserializeOwned>(name: &str, argument: &A) -> Result<R, Error> {
+    let decode = |result: &[u8]| match postcard::take_from_bytes(result) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(Error::BadReply),
+    };
+    exchange(name, |request| encode(argument, request), decode)
+}
+
+/// As [`call`], with an argument that is encoded already, for whoever does not have the types: other languages, for
+/// example. Gives the encoded result. Both are as `postcard` 1.x encodes them.
+///
+/// # Errors
+///
+/// As [`call`], but what is in the result is not looked at.
+///
+/// # Panics
+///
+/// As [`call`].
+pub fn call_encoded(name: &str, argument: &[u8]) -> Result<Vec<u8>, Error> {
+    let append = |request: &mut Vec<u8>| {
+        request.extend_from_slice(argument);
+        Ok(())
+    };
+    exchange(name, append, |result| Ok(result.to_vec()))
+}
+
+/// Makes a request, whose argument `append` writes behind what is there, and uses the result.
+fn exchange<R>(
+    name: &str,
+    append: impl FnOnce(&mut Vec<u8>) -> Result<(), postcard::Error>,
+    result_of: impl FnOnce(&[u8]) -> Result<R, Error>,
+) -> Result<R, Error> {
     // Both are filled anew each time, so whoever died with them leaves nothing wrong behind.
     let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
     let (request, reply) = &mut *buffers;
     request.clear();
-    encode(name, request).and_then(|()| encode(argument, request)).map_err(|_| Error::NoRequest)?;
+    encode(name, request).and_then(|()| append(request)).map_err(|_| Error::NoRequest)?;
     let length = vcpu_kernel::call::host_call(request, reply).map_err(|error| match error {
         CallError::Denied => Error::Denied,
         _ => Error::NoRequest,
@@ -77,10 +108,7 @@ pub fn call<A: Serialize + ?Sized, R: DeserializeOwned>(name: &str, argument: &A
     let (status, result) = reply[..length].split_first().ok_or(Error::BadReply)?;
     let sentence = || String::from_utf8_lossy(result).into_owned();
     Err(match ReplyStatus::from_number(*status) {
-        Some(ReplyStatus::Done) => match postcard::take_from_bytes(result) {
-            Ok((value, [])) => return Ok(value),
-            _ => Error::BadReply,
-        },
+        Some(ReplyStatus::Done) => return result_of(result),
         Some(ReplyStatus::NoSuchFunction) => Error::NoSuchFunction(sentence()),
         Some(ReplyStatus::BadArgument) => Error::BadArgument(sentence()),
         Some(ReplyStatus::Failed) => Error::Failed(sentence()),
