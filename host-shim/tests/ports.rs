@@ -263,11 +263,13 @@ fn speed_test(size: &str, more: &[&str]) {
 }
 
 #[test]
+#[ignore = "SQLite takes minutes to build"]
 fn sqlites_speed_test_gives_the_native_hash() {
     speed_test("5", &[]);
 }
 
 #[test]
+#[ignore = "SQLite takes minutes to build"]
 fn sqlites_speed_test_gives_the_native_hash_with_threads_that_sort() {
     speed_test("5", &["--threads", "2", "--multithread"]);
 }
@@ -279,6 +281,7 @@ fn the_whole_of_sqlites_speed_test_gives_the_native_hash() {
 }
 
 #[test]
+#[ignore = "SQLite takes minutes to build"]
 fn a_database_of_the_sandbox_opens_natively_and_back() {
     let place = tempfile::tempdir().unwrap();
     let data = [writable("data", place.path())];
@@ -295,6 +298,7 @@ fn a_database_of_the_sandbox_opens_natively_and_back() {
 const KILLS: u64 = 12;
 
 #[test]
+#[ignore = "SQLite takes minutes to build"]
 fn a_database_is_whole_wherever_its_writer_is_killed() {
     let place = tempfile::tempdir().unwrap();
     let data = [writable("data", place.path())];
@@ -340,6 +344,7 @@ fn a_database_is_whole_wherever_its_writer_is_killed() {
 }
 
 #[test]
+#[ignore = "SQLite takes minutes to build"]
 fn a_write_ahead_log_works_for_the_only_user_of_a_database() {
     let place = tempfile::tempdir().unwrap();
     let data = [writable("data", place.path())];
