@@ -42,7 +42,7 @@ mod host;
 mod slice;
 
 pub use crate::export;
-pub use export::{Export, Refusal};
+pub use export::{EncodedFunction, Export, Refusal};
 pub use host::{Error, call, call_encoded};
 pub use slice::Slice;
 pub use vcpu_kernel::abi::exchange::MESSAGE_MAX;

@@ -25,6 +25,11 @@ fn main() -> ExitCode {
             println!("{}: {sentence}", film.display());
             ExitCode::SUCCESS
         }
+        // It names the file itself, which may be another.
+        Err(problem @ decode::Problem::File { .. }) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
         Err(problem) => {
             eprintln!("{}: {problem}", film.display());
             ExitCode::FAILURE
@@ -67,7 +72,7 @@ fn decode(image: &Path, film: &Path, outputs: &Outputs) -> Result<String, decode
     film.close()?;
     let seconds = |time: Duration| time.as_secs_f64();
     Ok(format!(
-        "{:.1} s of film, {} damaged packets; processor time of the threads: demuxer {:.3} s, video {:.3} s, audio {:.3} s",
+        "{:.1} s of film, damaged packets: {}; processor time of the threads: demuxer {:.3} s, video {:.3} s, audio {:.3} s",
         Duration::from_micros(last).as_secs_f64(),
         end.damaged,
         seconds(end.demuxer),

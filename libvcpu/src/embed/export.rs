@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Decodes the argument, carries the function out, and encodes the result behind what is in the vector.
 type Carrier = fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>;
 
+/// Decodes its argument itself, and writes its encoded result behind what is in the vector: for [`Export::encoded`].
+pub type EncodedFunction = dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>;
+
 /// A function that the host can call; [`export!`](crate::export!) makes it.
 #[derive(Clone, Copy)]
 pub struct Export {
@@ -20,7 +23,7 @@ pub struct Export {
 #[derive(Clone, Copy)]
 enum Kind {
     Typed(Carrier),
-    Encoded(&'static dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>),
+    Encoded(&'static EncodedFunction),
 }
 
 impl fmt::Debug for Export {
@@ -46,10 +49,7 @@ impl Export {
 
     /// A function that gets its argument encoded and writes its encoded result behind what is in the vector, both
     /// as `postcard` 1.x encodes them: for other languages, for example. There is no note of it in the image.
-    pub const fn encoded(
-        name: &'static str,
-        function: &'static dyn Fn(&[u8], &mut Vec<u8>) -> Result<(), Refusal>,
-    ) -> Export {
+    pub const fn encoded(name: &'static str, function: &'static EncodedFunction) -> Export {
         Export { name, kind: Kind::Encoded(function) }
     }
 
