@@ -110,6 +110,7 @@ fn pictures(y4m: &[u8], size: usize) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "builds FFmpeg's libraries"]
 fn films_are_decoded_as_ffmpeg_itself_does_by_three_threads() {
     let place = films();
     for (name, ..) in FILMS {
@@ -138,6 +139,7 @@ fn films_are_decoded_as_ffmpeg_itself_does_by_three_threads() {
 }
 
 #[test]
+#[ignore = "builds FFmpeg's libraries"]
 fn a_picture_becomes_a_png_of_the_same_colours() {
     let place = films();
     let name = place.path().join("picture-%d.png").to_str().unwrap().to_owned();
@@ -171,6 +173,7 @@ fn a_picture_becomes_a_png_of_the_same_colours() {
 }
 
 #[test]
+#[ignore = "builds FFmpeg's libraries"]
 fn damaged_films_cost_nothing_but_themselves() {
     let place = films();
     let (mut refused, mut made, mut ended) = (0, 0, 0);
