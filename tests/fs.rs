@@ -341,6 +341,43 @@ fn several_directories_have_names_of_their_own(backend: BackendKind) {
     files.end();
 }
 
+fn a_directory_may_be_granted_by_a_path(backend: BackendKind) {
+    let (build, inner, plain) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(build.path().join("file"), "of build").unwrap();
+    fs::create_dir(build.path().join("in")).unwrap();
+    fs::write(build.path().join("in/hidden"), "").unwrap();
+    fs::write(inner.path().join("file"), "of inner").unwrap();
+    symlink("/home/u/build/file", plain.path().join("link")).unwrap();
+    let grants = vec![
+        directory("/home/u/build", build.path(), true),
+        directory("/home/u/build/in", inner.path(), false),
+        directory("/home/other", plain.path(), true),
+        directory("plain", plain.path(), true),
+    ];
+    let mut files = Files::start(grants, backend);
+    files.check(&[
+        ("list", &["/"], Ok("home\nplain")),
+        ("list", &["/home"], Ok("other\nu")),
+        ("list", &["/home/u/"], Ok("build")),
+        ("list", &["/home/u/build"], Ok("file\nin")),
+        ("list", &["/home/u/build/in"], Ok("file")),
+        ("list", &["/home/none"], Err("NotFound")),
+        ("list", &["/hom"], Err("NotFound")),
+        ("read", &["/home/u/build/file"], Ok("of build")),
+        ("read", &["home/u/./build/in/file"], Ok("of inner")),
+        ("read", &["/home/u/build/in/../file"], Ok("of build")),
+        ("read", &["/home/u/build/../../u/build/in/file"], Ok("of inner")),
+        ("read", &["/home/../plain/link"], Ok("of build")),
+        ("read", &["/home/u"], Err("IsADirectory")),
+        ("write", &["/home/u/build/in/new", "x"], Err("ReadOnlyFilesystem")),
+        ("write", &["/home/new", "x"], Err("NotFound")),
+        ("canonicalize", &["/home/u/build/in/.."], Ok("/home/u/build")),
+        ("canonicalize", &["/home/u/build/.."], Ok("/home/u")),
+        ("canonicalize", &["/home/u/build/in/file"], Ok("/home/u/build/in/file")),
+    ]);
+    files.end();
+}
+
 fn what_was_granted_to_be_read_is_not_changed(backend: BackendKind) {
     let temporary = TempDir::new().unwrap();
     fs::write(temporary.path().join("file"), "content").unwrap();
@@ -785,6 +822,7 @@ on_every_backend!(
     metadata_says_what_a_file_is,
     links_lead_where_they_say,
     several_directories_have_names_of_their_own,
+    a_directory_may_be_granted_by_a_path,
     what_was_granted_to_be_read_is_not_changed,
     a_directory_that_vanishes_is_an_ordinary_error,
     files_may_be_large,

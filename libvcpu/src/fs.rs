@@ -44,7 +44,7 @@ use walk::{Nodes, Place, Spot, c_string, resolve};
 pub use directory::{DirEntry, Directory, RawEntry, ReadDir};
 pub use file::{File, OpenOptions};
 pub use lock::{Lock, LockKind, LockOwner};
-pub use metadata::{Changes, FileTime, FileType, Metadata, Permissions, Statistics};
+pub use metadata::{Changes, FileTime, FileType, Metadata, Permissions};
 
 /// Reads a whole file.
 ///
@@ -330,18 +330,6 @@ pub fn access(path: impl AsRef<[u8]>, follow: bool, mask: u32) -> Result<()> {
         }
         None if mask & WRITE != 0 => Err(ErrorKind::ReadOnlyFilesystem.into()),
         None => Ok(()),
-    }
-}
-
-/// What is known of the file system in which it is; nothing of what is above the grants.
-///
-/// # Errors
-///
-/// As [`metadata()`].
-pub fn statistics(path: impl AsRef<[u8]>) -> Result<Statistics> {
-    match resolve(path.as_ref(), true)? {
-        Some(place) => Statistics::of(&place.nodes.session, place.node()?),
-        None => Ok(Statistics { block_size: 4096, name_max: 255, ..Statistics::default() }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fuse::{self, CreateIn, Operation};
 use super::lock::{Lock, LockOwner};
-use super::metadata::{Changes, Metadata, Statistics};
+use super::metadata::{Changes, Metadata};
 use super::session::{PIECES_MAX, Session};
 use super::walk::{self, Last, resolve};
 use crate::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
@@ -421,15 +421,6 @@ impl File {
         let arguments =
             fuse::AllocateIn { handle: self.0.handle, offset, length, ..fuse::AllocateIn::default() };
         self.0.session.tell(Operation::Allocate, self.0.node, &arguments, &[])
-    }
-
-    /// What is known of the file system in which it is.
-    ///
-    /// # Errors
-    ///
-    /// What the host says.
-    pub fn statistics(&self) -> Result<Statistics> {
-        Statistics::of(&self.0.session, self.0.node)
     }
 
     /// Takes, changes or gives up an advisory lock, which all programs of the host and all guests see. Never

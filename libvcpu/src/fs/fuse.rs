@@ -26,7 +26,6 @@ pub(super) enum Operation {
     Open = 14,
     Read = 15,
     Write = 16,
-    FileSystemStatistics = 17,
     Release = 18,
     Sync = 20,
     Initialise = 26,
@@ -239,20 +238,6 @@ structures! {
 
     LockOut {
         lock: FileLock,
-    }
-
-    /// What is known of a whole file system.
-    FileSystemOut {
-        blocks: u64,
-        blocks_free: u64,
-        blocks_available: u64,
-        files: u64,
-        files_free: u64,
-        block_size: u32,
-        name_max: u32,
-        fragment_size: u32,
-        padding: u32,
-        spare: [u32; 6],
     }
 
     SyncIn {

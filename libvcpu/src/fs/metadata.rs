@@ -1,4 +1,4 @@
-//! [`Metadata`]: what is known of a file, [`Changes`] of that, and [`Statistics`] of whole file systems.
+//! [`Metadata`]: what is known of a file, and [`Changes`] of that.
 
 use super::fuse::{self, Attributes, Operation};
 use super::session::Session;
@@ -205,35 +205,6 @@ impl Changes {
         }
         let reply: fuse::AttributesOut = session.ask(Operation::SetAttributes, node, &wanted, &[])?;
         Ok(Metadata::new(reply.attributes, session))
-    }
-}
-
-/// What is known of a whole file system, as Linux's `statfs`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "blocks are of `block_size` bytes; the rest is what its name says")]
-pub struct Statistics {
-    pub blocks: u64,
-    pub blocks_free: u64,
-    pub blocks_available: u64,
-    pub files: u64,
-    pub files_free: u64,
-    pub block_size: u32,
-    pub name_max: u32,
-}
-
-impl Statistics {
-    /// Asks for them.
-    pub(super) fn of(session: &Session, node: u64) -> Result<Statistics> {
-        let reply: fuse::FileSystemOut = session.ask(Operation::FileSystemStatistics, node, &(), &[])?;
-        Ok(Statistics {
-            blocks: reply.blocks,
-            blocks_free: reply.blocks_free,
-            blocks_available: reply.blocks_available,
-            files: reply.files,
-            files_free: reply.files_free,
-            block_size: reply.block_size,
-            name_max: reply.name_max,
-        })
     }
 }
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/time.h>
 #include <unistd.h>
 #include <utime.h>
@@ -176,11 +175,6 @@ static void status(void)
     make("work/t");
     stat("work/t", &other);
     printf("same file system %d, other file %d\n", status.st_dev == other.st_dev, status.st_ino != other.st_ino);
-    struct statvfs system;
-    SAY(statvfs("work", &system));
-    printf("%d %d\n", system.f_blocks > 0, system.f_namemax >= 255);
-    SAY(fstatvfs(file, &system));
-    SAY(statvfs("work/none", &system));
     SAY(lstat("work/s", &status));
     SAY(access("work/s", R_OK | W_OK));
     SAY(access("work/s", 100));

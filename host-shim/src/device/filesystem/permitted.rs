@@ -13,13 +13,14 @@
 //! | change the thread's user to the one that the message names | every message is from nobody in particular, and files belong to the host's user |
 //! | change a descriptor's flags to what a read or a write says | it is told those that it was opened with |
 //! | keep what it found when opening it as `create` fails | `create` only ever makes a file that is not there |
+//! | know no locks | they are taken in files that are open for nothing else (`locks`), also by who may only read |
 //! | let children inherit the descriptors of files that it creates | it is told not to |
 //! | hold any number of descriptors | they are counted |
 
 use super::kernel;
 use super::locks::{self, LockFiles, LockOf};
 use crate::grant::Refusals;
-use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64, statvfs64};
+use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64};
 use fuse_backend_rs::api::filesystem::{
     Context, DirEntry, Entry, FileLock, FileSystem, FsOptions, OpenOptions, ZeroCopyReader, ZeroCopyWriter,
 };
@@ -629,11 +630,6 @@ impl FileSystem for Permitted {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mask = rustix::fs::Access::from_bits_truncate(mask);
         Ok(rustix::fs::accessat(rustix::fs::CWD, path, mask, rustix::fs::AtFlags::EACCESS)?)
-    }
-
-    fn statfs(&self, _: &Context, inode: u64) -> io::Result<statvfs64> {
-        self.check_inode(inode)?;
-        self.inner.statfs(&nobody_in_particular(), inode)
     }
 
     fn opendir(&self, _: &Context, inode: u64, _: u32) -> io::Result<(Option<u64>, OpenOptions)> {

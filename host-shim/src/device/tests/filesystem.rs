@@ -1,7 +1,8 @@
 //! The file system device: what works, and what a driver finds when it is wrong. `escape` is about what must
-//! not be reached.
+//! not be reached, `locks` about locks.
 
 mod escape;
+mod locks;
 
 use super::*;
 use std::fs;
@@ -43,6 +44,10 @@ pub(super) mod message {
     pub(in super::super) const INIT: u32 = 26;
     pub(in super::super) const OPENDIR: u32 = 27;
     pub(in super::super) const READDIR: u32 = 28;
+    pub(in super::super) const GETLK: u32 = 31;
+    pub(in super::super) const SETLK: u32 = 32;
+    pub(in super::super) const SETLKW: u32 = 33;
+    pub(in super::super) const ACCESS: u32 = 34;
     pub(in super::super) const CREATE: u32 = 35;
     pub(in super::super) const IOCTL: u32 = 39;
     pub(in super::super) const FALLOCATE: u32 = 43;

@@ -3,9 +3,9 @@
 use super::path::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Name, check_flags, is_empty, name, plain};
 use super::table::{self, Object, Open, Special};
 use super::{Result, done, lock, number};
-use crate::errno::{EACCES, EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP};
+use crate::errno::{EACCES, EFAULT, EINVAL, ENOENT, EOPNOTSUPP};
 use core::ffi::c_char;
-use libvcpu::fs::{self, Changes, FileTime, Metadata, Statistics};
+use libvcpu::fs::{self, Changes, FileTime, Metadata};
 
 /// C's `struct kstat`.
 #[repr(C)]
@@ -332,86 +332,4 @@ unsafe extern "C" fn __vcpu_sys_utimensat(
         }
     };
     done(act())
-}
-
-/// C's `struct statfs`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FileSystem {
-    kind: u64,
-    block_size: u64,
-    blocks: u64,
-    blocks_free: u64,
-    blocks_available: u64,
-    files: u64,
-    files_free: u64,
-    id: [i32; 2],
-    name_max: u64,
-    fragment_size: u64,
-    flags: u64,
-    spare: [u64; 4],
-}
-
-impl From<Statistics> for FileSystem {
-    fn from(statistics: Statistics) -> FileSystem {
-        /// What Linux says of file systems behind FUSE.
-        const FUSE: u64 = 0x6573_5546;
-        FileSystem {
-            kind: FUSE,
-            block_size: statistics.block_size.into(),
-            blocks: statistics.blocks,
-            blocks_free: statistics.blocks_free,
-            blocks_available: statistics.blocks_available,
-            files: statistics.files,
-            files_free: statistics.files_free,
-            name_max: statistics.name_max.into(),
-            fragment_size: statistics.block_size.into(),
-            ..FileSystem::default()
-        }
-    }
-}
-
-/// # Safety: there is room for the answer.
-unsafe fn give(found: Result<FileSystem>, room: *mut FileSystem) -> i64 {
-    done(found.and_then(|found| {
-        if room.is_null() {
-            return Err(EFAULT);
-        }
-        // SAFETY: the caller's room.
-        unsafe { room.write(found) };
-        Ok(())
-    }))
-}
-
-/// What is known of the file system in which a file is.
-///
-/// # Safety
-///
-/// The path is a C string or null, and there is room for the answer.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __vcpu_sys_statfs(path: *const c_char, room: *mut FileSystem) -> i64 {
-    // SAFETY: the caller's string.
-    let path = unsafe { plain(AT_FDCWD, path) };
-    let found = path.and_then(|path| fs::statistics(path).map_err(number));
-    // SAFETY: the caller's room.
-    unsafe { give(found.map(FileSystem::from), room) }
-}
-
-/// What is known of the file system in which is what is open.
-///
-/// # Safety
-///
-/// There is room for the answer.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __vcpu_sys_fstatfs(descriptor: i64, room: *mut FileSystem) -> i64 {
-    let found = table::get(descriptor).and_then(|open| match &open.object {
-        Object::File(file) => file.statistics().map_err(number),
-        Object::Directory(listing) => {
-            let path = lock(listing).directory.path().to_vec();
-            fs::statistics(path).map_err(number)
-        }
-        _ => Err(ENOSYS),
-    });
-    // SAFETY: the caller's room.
-    unsafe { give(found.map(FileSystem::from), room) }
 }
