@@ -290,8 +290,16 @@ fn a_granted_symbolic_link_is_the_directory_that_it_names() {
 
 /// Runs the guest's side of a race for a while, against what the host's side does again and again.
 fn race(host: impl Fn() + Sync, guest: impl Fn()) {
+    /// Says so also if the guest's part panics, which would not be seen otherwise: the scope waits.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(SeqCst) {
                 host();
@@ -301,7 +309,6 @@ fn race(host: impl Fn() + Sync, guest: impl Fn()) {
         while begin.elapsed() < std::time::Duration::from_millis(300) {
             guest();
         }
-        stop.store(true, SeqCst);
     });
 }
 
