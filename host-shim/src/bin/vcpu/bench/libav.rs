@@ -24,7 +24,7 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for (name, threads) in FIGURES {
         let mut inside = run(site, place.path(), &program.image);
-        decode(&mut inside, "work", threads);
+        decode(&mut inside, ".", threads);
         let mut outside = Command::new(&program.native);
         decode(&mut outside, &place.path().display().to_string(), threads);
         figures.push(compare(site, name, [&mut inside, &mut outside])?.at_most(Target::Ratio(1.05)));

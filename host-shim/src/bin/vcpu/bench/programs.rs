@@ -52,7 +52,7 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         let script = place.path().join("program.lua");
         write(&script, include_bytes!("program.lua"))?;
         let mut inside = run(site, place.path(), &lua.image);
-        inside.arg("work/program.lua");
+        inside.arg("program.lua");
         let mut outside = Command::new(&lua.native);
         outside.arg(&script);
         figures.push(compare(site, "c.lua", [&mut inside, &mut outside])?.at_most(Target::Ratio(1.05)));
@@ -70,7 +70,7 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         let figure = compare_silently(site, "c.sqlite", [&mut inside, &mut outside])?;
         figures.push(figure.at_most(Target::Ratio(1.05)));
         let file = place.path().join("speed.db").display().to_string();
-        let [mut inside, mut outside] = side(["work/speed.db", &file]);
+        let [mut inside, mut outside] = side(["speed.db", &file]);
         let figure = compare_silently(site, "c.sqlite.file", [&mut inside, &mut outside])?;
         figures.push(figure.at_most(Target::Ratio(1.15)));
     }
