@@ -199,6 +199,19 @@ pub(crate) fn deliver() -> bool {
     }
 }
 
+/// Waits with another mask of signals, if one is given. Those that it lets in are delivered before the old one is
+/// back; the wait is to end by them.
+pub(crate) fn with_mask<R>(mask: Option<&u64>, wait: impl FnOnce() -> R) -> R {
+    let Some(mask) = mask else { return wait() };
+    let state = &thread::current().signals;
+    let before = state.blocked.get();
+    set_blocked(state, *mask);
+    let result = wait();
+    deliver();
+    set_blocked(state, before);
+    result
+}
+
 /// Does what is to be done about a signal. Whether interrupted calls are to be made again.
 fn take(signal: i64, mut information: Information) -> bool {
     let action = action(signal, |action| {
@@ -457,13 +470,8 @@ unsafe extern "C" fn __vcpu_sys_rt_sigsuspend(mask: *const u64, size: i64) -> i6
     if size != 8 {
         return -EINVAL;
     }
-    let state = &thread::current().signals;
-    let before = state.blocked.get();
     // SAFETY: the caller's mask.
-    set_blocked(state, unsafe { *mask });
-    let result = suspend();
-    set_blocked(state, before);
-    result
+    with_mask(Some(unsafe { &*mask }), suspend)
 }
 
 /// Waits for a signal.

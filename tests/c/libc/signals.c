@@ -1,6 +1,7 @@
 /* Signals that a program sends to itself, its timer's, and its faults. */
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -174,6 +176,20 @@ int main(void)
     result = sigtimedwait(&set, &information, &time);
     printf("sigtimedwait %d, signal %d\n", result, information.si_signo);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
+
+    /* A signal that waits already ends a wait that lets it in. */
+    taken = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    raise(SIGUSR2);
+    sigemptyset(&set);
+    result = pselect(0, NULL, NULL, NULL, NULL, &set);
+    printf("pselect %d %s, taken %d\n", result, strerror(errno), (int)taken);
+    raise(SIGUSR2);
+    result = ppoll(NULL, 0, NULL, &set);
+    printf("ppoll %d %s, taken %d\n", result, strerror(errno), (int)taken);
+    print_mask("after ppoll");
 
     /* Faults. */
     action.sa_flags = SA_SIGINFO;

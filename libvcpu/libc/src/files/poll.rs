@@ -6,7 +6,8 @@
 use super::table::{self, DESCRIPTORS_MAX, Object};
 use super::{Result, answer};
 use crate::cancel;
-use crate::errno::{EBADF, EFAULT, EINVAL, ENOSYS};
+use crate::errno::{EBADF, EFAULT, EINVAL};
+use crate::signal;
 use core::slice;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use vcpu_kernel::abi::page::CONSOLE_LINE;
@@ -140,33 +141,6 @@ unsafe extern "C" fn __vcpu_sys_poll(all: *mut Wanted, count: u64, timeout: i64)
     answer(unsafe { entries(all, count) }.and_then(|all| wait(all, until?)))
 }
 
-unsafe extern "C" {
-    /// Changes the thread's mask of signals.
-    fn __vcpu_sys_rt_sigprocmask(how: i64, new: *const u64, old: *mut u64, size: i64) -> i64;
-}
-
-/// Does something with another mask of signals.
-///
-/// # Safety
-///
-/// The pointer is null or leads to a mask.
-unsafe fn with_mask(mask: *const u64, action: impl FnOnce() -> Result<i64>) -> Result<i64> {
-    const SIG_SETMASK: i64 = 2;
-    if mask.is_null() {
-        return action();
-    }
-    let mut old = 0;
-    // SAFETY: the caller's mask, and one of ours.
-    let error = unsafe { __vcpu_sys_rt_sigprocmask(SIG_SETMASK, mask, &raw mut old, 8) };
-    if error < 0 {
-        return Err(if error == -ENOSYS { ENOSYS } else { -error });
-    }
-    let result = action();
-    // SAFETY: as above.
-    unsafe { __vcpu_sys_rt_sigprocmask(SIG_SETMASK, &raw const old, core::ptr::null_mut(), 8) };
-    result
-}
-
 /// Waits for several descriptors with another mask of signals.
 ///
 /// # Safety
@@ -185,7 +159,7 @@ unsafe extern "C" fn __vcpu_sys_ppoll(
         wait(all, until)
     };
     // SAFETY: the caller's mask.
-    answer(unsafe { with_mask(mask, act) })
+    answer(signal::with_mask(unsafe { mask.as_ref() }, act))
 }
 
 /// Bits for descriptors: C's `fd_set`.
@@ -277,6 +251,6 @@ unsafe extern "C" fn __vcpu_sys_pselect6(
             let until = deadline_at(timeout, 1_000_000_000)?;
             select(count, [to_read, to_write, others], until)
         };
-        answer(with_mask(mask, act))
+        answer(signal::with_mask(mask.as_ref(), act))
     }
 }
