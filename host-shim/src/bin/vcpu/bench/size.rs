@@ -43,6 +43,7 @@ const GRANTS: &[(&str, &str)] = &sources![
     "device/entropy.rs",
     "device/filesystem.rs",
     "device/filesystem/kernel.rs",
+    "device/filesystem/locks.rs",
     "device/filesystem/permitted.rs",
     "device/request.rs",
     "device/transport.rs",
