@@ -23,7 +23,7 @@ use vcpu_abi::device::DEVICES_MAX;
 pub use open::GrantError;
 pub(crate) use refusals::Refusals;
 pub(crate) use want::name;
-pub use want::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, GRANT_PATH_MAX, Want, WantError};
+pub use want::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, Want, WantError};
 
 /// The name of the device that gives random bytes.
 pub(crate) const ENTROPY: &str = "entropy";

@@ -57,9 +57,7 @@ pub use clock::ClockMode;
 pub use console::Streams;
 pub use embed::Sandbox;
 pub use error::Error;
-pub use grant::{
-    FUNCTION_NAME_MAX, GRANT_NAME_MAX, GRANT_PATH_MAX, Grant, GrantError, Missing, Resource, Want, WantError,
-};
+pub use grant::{FUNCTION_NAME_MAX, GRANT_NAME_MAX, Grant, GrantError, Missing, Resource, Want, WantError};
 pub use image::{
     EXPORTS_MAX, FILE_SIZE_MAX, Image, ImageError, ImageProblem, SEGMENTS_MAX, Segment, WANTED_MEMORY_MAX,
     WANTS_MAX,

@@ -18,7 +18,7 @@ use std::str::FromStr;
 pub const GRANT_NAME_MAX: usize = 36;
 
 /// Most bytes of a path that is a directory's name.
-pub const GRANT_PATH_MAX: usize = 255;
+const GRANT_PATH_MAX: usize = 255;
 
 /// Most bytes of a function's name.
 pub const FUNCTION_NAME_MAX: usize = 128;
