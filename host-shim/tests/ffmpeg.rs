@@ -121,7 +121,7 @@ fn sixty_tests_of_fate_pass_with_a_reduced_ffmpeg() {
 }
 
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes ten minutes"]
 fn all_tests_of_fate_that_need_no_samples_pass() {
     let count = fate(&built("ffmpeg"), ["fate"]);
     assert!(count >= 1650, "only {count} tests ran");
