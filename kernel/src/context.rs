@@ -37,7 +37,31 @@ use vcpu_abi::info::{Features, InfoPage};
 use vcpu_abi::layout::{INFO_PAGE, VCPU_PAGE};
 use vcpu_abi::page::{GENERAL_REGISTERS, State, StateSaveArea, Sticky, VcpuPage};
 
-/// The general registers of code that is not running. `resume` pops them in this order.
+/// Restores the general registers of a [`Context`], for assembly: the stack pointer leads to it, and then to its
+/// `rip`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! pop_general {
+    () => {
+        "pop r15
+         pop r14
+         pop r13
+         pop r12
+         pop r11
+         pop r10
+         pop r9
+         pop r8
+         pop rbp
+         pop rdi
+         pop rsi
+         pop rdx
+         pop rcx
+         pop rbx
+         pop rax"
+    };
+}
+
+/// The general registers of code that is not running. `pop_general` restores them in this order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context {
@@ -390,21 +414,7 @@ unsafe extern "C" fn resume() -> ! {
         // 4. The general registers. The stack pointer walks through the flow's context and only
         //    reads: upcalls use their own stack.
         "2: mov rsp, r8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rbp",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rax",
+        pop_general!(),
         "iretq",
         // 5. The sticky flag was set: events off again, still in the range ...
         "3: mov dword ptr [{state}], 0",

@@ -64,9 +64,16 @@ const FILES_LEFT_OUT: &[&str] = &[
 
 /// Files of the folders left out that are taken all the same.
 const FILES_TAKEN: &[&str] = &[
-    "process/exec",
+    "process/execl",
+    "process/execle",
+    "process/execlp",
+    "process/execv",
+    "process/execve",
+    "process/execvp",
     "process/fexecve",
     "process/wait",
+    "process/waitid",
+    "process/waitpid",
     "thread/__lock",
     "thread/pthread_sigmask",
     // What only sets fields of attributes.
@@ -228,15 +235,13 @@ fn build_top(directory: &Path) -> Result<(), BuildError> {
         create(folder)?;
     }
 
-    for headers in ["include", "arch/generic/bits", "arch/x86_64/bits"] {
-        let bits = if headers == "include" { include.clone() } else { include.join("bits") };
-        copy(&musl.join(headers), &bits)?;
-    }
+    copy(&musl.join("include"), &include)?;
+    copy(&musl.join("arch/generic/bits"), &include.join("bits"))?;
+    copy(&musl.join("arch/x86_64/bits"), &include.join("bits"))?;
     copy(&ours.join("include"), &include)?;
-    let types =
-        ["arch/x86_64/bits/alltypes.h.in", "include/alltypes.h.in"].map(|file| read(&musl.join(file)));
-    let [of_processor, general] = types;
-    write(&include.join("bits/alltypes.h"), &all_types(&(of_processor? + &general?)))?;
+    let of_processor = read(&musl.join("arch/x86_64/bits/alltypes.h.in"))?;
+    let general = read(&musl.join("include/alltypes.h.in"))?;
+    write(&include.join("bits/alltypes.h"), &all_types(&(of_processor + &general)))?;
     let table = read(&musl.join("arch/x86_64/bits/syscall.h.in"))?;
     let names = calls(&table);
     // Programs see no numbers of calls, since there are none.
@@ -279,20 +284,19 @@ fn sources(root: &Path) -> Result<Vec<(PathBuf, String)>, BuildError> {
         let name = stem(&folder);
         let is_out = |file: &str| {
             let path = format!("{name}/{file}");
-            let taken = FILES_TAKEN.iter().any(|taken| {
-                path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || name == "process")
-            });
-            FILES_LEFT_OUT.contains(&path.as_str()) || FOLDERS_LEFT_OUT.contains(&name.as_str()) && !taken
+            if FOLDERS_LEFT_OUT.contains(&name.as_str()) {
+                !FILES_TAKEN.contains(&path.as_str())
+            } else {
+                FILES_LEFT_OUT.contains(&path.as_str())
+            }
         };
         let of_processor = folder.join("x86_64");
         let special = if of_processor.is_dir() { list(&of_processor)? } else { Vec::new() };
         let special: Vec<_> = special.into_iter().filter(|file| !is_out(&stem(file))).collect();
         let replaced: BTreeSet<_> = special.iter().map(|file| stem(file)).collect();
-        let is_source = |file: &PathBuf| file.extension().is_some_and(|end| end == "c" || end == "s");
-        let general = list(&folder)?.into_iter().filter(is_source);
+        let general = list(&folder)?.into_iter();
         let general = general.filter(|file| !is_out(&stem(file)) && !replaced.contains(&stem(file)));
-        let special = special.clone().into_iter().filter(is_source);
-        found.extend(general.chain(special).map(|file| {
+        found.extend(general.chain(special).filter(|file| is_source(file)).map(|file| {
             let object = format!("{name}_{}.o", stem(&file));
             (file, object)
         }));
@@ -300,10 +304,13 @@ fn sources(root: &Path) -> Result<Vec<(PathBuf, String)>, BuildError> {
     Ok(found)
 }
 
+fn is_source(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end == "c" || end == "s")
+}
+
 /// Our own sources in a folder, each with the name of its object.
 fn own_sources(folder: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>, BuildError> {
-    let is_source = |file: &PathBuf| file.extension().is_some_and(|end| end == "c");
-    let found = list(folder)?.into_iter().filter(is_source);
+    let found = list(folder)?.into_iter().filter(|file| is_source(file));
     Ok(found.map(|file| (file.clone(), format!("{prefix}_{}.o", stem(&file)))).collect())
 }
 

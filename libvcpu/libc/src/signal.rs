@@ -5,6 +5,7 @@
 //! that may wait, or is in such a wait, which it ends. A thread that only computes goes on until then. Nobody
 //! stops a process here, so the signals that would are refused.
 
+mod alarm;
 mod fault;
 
 use crate::errno::{EAGAIN, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH};
@@ -14,11 +15,9 @@ use crate::time::TimeSpec;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_int, c_void};
-use core::fmt::Write;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vcpu_kernel::scheduler::TimedOut;
-use vcpu_kernel::thread::{Handle, WaitError, interruptible, park};
+use vcpu_kernel::thread::{WaitError, interruptible, park};
 use vcpu_kernel::{boot, call, clock, event};
 
 /// Signals that there are: 1 to this.
@@ -147,6 +146,15 @@ fn action(signal: i64, change: impl FnOnce(&mut Action)) -> Action {
     })
 }
 
+/// What is to be done about this signal now; a handler that wants to be called once is not called again.
+fn action_once(signal: i64) -> Action {
+    action(signal, |action| {
+        if action.flags & SA_RESETHAND != 0 && action.handler > IGNORE {
+            action.handler = DEFAULT;
+        }
+    })
+}
+
 fn bit(signal: i64) -> u64 {
     1 << (signal - 1)
 }
@@ -180,6 +188,15 @@ fn due(state: &State) -> u64 {
     (state.pending.load(Relaxed) | PENDING.load(Relaxed)) & !state.blocked.get()
 }
 
+/// Takes the lowest of these signals, which are pending, from the thread, or else from the process.
+fn withdraw(state: &State, pending: u64) -> i64 {
+    let signal = i64::from(pending.trailing_zeros()) + 1;
+    if state.pending.fetch_and(!bit(signal), Relaxed) & bit(signal) == 0 {
+        PENDING.fetch_and(!bit(signal), Relaxed);
+    }
+    signal
+}
+
 /// Delivers what is due for the calling thread. Whether calls that were interrupted are to be made again: all
 /// handlers that ran want that.
 pub(crate) fn deliver() -> bool {
@@ -190,11 +207,7 @@ pub(crate) fn deliver() -> bool {
         if due == 0 {
             return restart;
         }
-        let signal = i64::from(due.trailing_zeros()) + 1;
-        let own = state.pending.fetch_and(!bit(signal), Relaxed);
-        if own & bit(signal) == 0 {
-            PENDING.fetch_and(!bit(signal), Relaxed);
-        }
+        let signal = withdraw(state, due);
         restart &= take(signal, Information::sent(signal));
     }
 }
@@ -214,11 +227,7 @@ pub(crate) fn with_mask<R>(mask: Option<&u64>, wait: impl FnOnce() -> R) -> R {
 
 /// Does what is to be done about a signal. Whether interrupted calls are to be made again.
 fn take(signal: i64, mut information: Information) -> bool {
-    let action = action(signal, |action| {
-        if action.flags & SA_RESETHAND != 0 && action.handler > IGNORE {
-            action.handler = DEFAULT;
-        }
-    });
+    let action = action_once(signal);
     match action.handler {
         IGNORE => true,
         DEFAULT if is_ignored_by_default(signal) => true,
@@ -276,35 +285,12 @@ fn run(signal: i64, handler: usize, action: &Action, information: &mut Informati
 fn end(signal: i64) -> ! {
     match signal {
         SIGABRT => call::panic("aborted"),
-        SIGILL | SIGTRAP | SIGBUS | SIGFPE | SIGSEGV => {
-            let mut text = Text::default();
-            // It fits.
-            let _ = write!(text, "ended by signal {signal}");
-            call::panic(text.as_str())
-        }
+        SIGILL => call::panic("ended by signal 4"),
+        SIGTRAP => call::panic("ended by signal 5"),
+        SIGBUS => call::panic("ended by signal 7"),
+        SIGFPE => call::panic("ended by signal 8"),
+        SIGSEGV => call::panic("ended by signal 11"),
         _ => boot::finish(128 + signal as u8),
-    }
-}
-
-/// A short text.
-#[derive(Default)]
-struct Text {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl Text {
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.length]).unwrap_or("ended by a signal")
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let place = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(core::fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.length += text.len();
-        Ok(())
     }
 }
 
@@ -513,10 +499,7 @@ unsafe extern "C" fn __vcpu_sys_rt_sigtimedwait(
     loop {
         let pending = found();
         if pending != 0 {
-            let signal = i64::from(pending.trailing_zeros()) + 1;
-            if state.pending.fetch_and(!bit(signal), Relaxed) & bit(signal) == 0 {
-                PENDING.fetch_and(!bit(signal), Relaxed);
-            }
+            let signal = withdraw(state, pending);
             if !information.is_null() {
                 // SAFETY: the caller's place.
                 unsafe { information.write(Information::sent(signal)) };
@@ -569,113 +552,4 @@ unsafe extern "C" fn __vcpu_sys_sigaltstack(new: *const SignalStack, old: *mut S
         }
     }
     0
-}
-
-/// The process's timer: when it is due in ns, and how often after that; 0 is never.
-static ALARM: AtomicU64 = AtomicU64::new(0);
-static ALARM_INTERVAL: AtomicU64 = AtomicU64::new(0);
-
-/// The kernel's thread that waits for it, once there is one.
-struct AlarmThread(Cell<Option<Handle>>);
-
-// SAFETY: used with events off, on the one vCPU.
-unsafe impl Sync for AlarmThread {}
-
-static ALARM_THREAD: AlarmThread = AlarmThread(Cell::new(None));
-
-/// Sends SIGALRM when the timer is due.
-fn watch_alarm() {
-    loop {
-        let due = ALARM.load(Relaxed);
-        let result = park((due != 0).then_some(due));
-        if due != 0 && due == ALARM.load(Relaxed) && result == Err(TimedOut) {
-            let interval = ALARM_INTERVAL.load(Relaxed);
-            ALARM.store(if interval == 0 { 0 } else { clock::now().saturating_add(interval) }, Relaxed);
-            to_process(SIGALRM);
-        }
-    }
-}
-
-/// Makes the thread that watches the timer, or tells it of a change.
-fn tell_alarm() -> Result<(), i64> {
-    use vcpu_kernel::thread::{Options, Priority, spawn};
-    let known = event::without(|| {
-        let handle = ALARM_THREAD.0.take();
-        ALARM_THREAD.0.set(handle.clone());
-        handle
-    });
-    if let Some(handle) = known {
-        handle.unpark();
-        return Ok(());
-    }
-    let options = Options { name: Some("alarm".into()), priority: Priority::MOST, ..Options::default() };
-    // SAFETY: the function borrows nothing.
-    let handle = unsafe { spawn(options, alloc::boxed::Box::new(watch_alarm)) }.map_err(|_| EAGAIN)?;
-    event::without(|| ALARM_THREAD.0.set(Some(handle)));
-    Ok(())
-}
-
-const MICROSECOND: u64 = 1000;
-
-/// What is left of the timer, as `struct itimerval`.
-fn alarm() -> [i64; 4] {
-    let due = ALARM.load(Relaxed);
-    let left = if due == 0 { 0 } else { due.saturating_sub(clock::now()).max(MICROSECOND) };
-    let interval = ALARM_INTERVAL.load(Relaxed);
-    let parts = |time: u64| [(time / 1_000_000_000) as i64, (time % 1_000_000_000 / MICROSECOND) as i64];
-    let ([a, b], [c, d]) = (parts(interval), parts(left));
-    [a, b, c, d]
-}
-
-/// Sets the process's timer; of the three kinds the one of real time.
-///
-/// # Safety
-///
-/// As `setitimer`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __vcpu_sys_setitimer(which: i64, new: *const [i64; 4], old: *mut [i64; 4]) -> i64 {
-    if let 1 | 2 = which {
-        return -ENOSYS;
-    }
-    // SAFETY: the caller's places, of which the second may be null.
-    let Some(&[interval, interval_part, value, value_part]) = (unsafe { new.as_ref() }) else {
-        return -EINVAL;
-    };
-    let valid = |part: i64| (0..1_000_000).contains(&part);
-    if which != 0 || interval < 0 || value < 0 || !valid(interval_part) || !valid(value_part) {
-        return -EINVAL;
-    }
-    let time = |seconds: i64, part: i64| {
-        (seconds as u64).saturating_mul(1_000_000_000).saturating_add(part as u64 * MICROSECOND)
-    };
-    let before = alarm();
-    let value = time(value, value_part);
-    ALARM_INTERVAL.store(time(interval, interval_part), Relaxed);
-    ALARM.store(if value == 0 { 0 } else { clock::now().saturating_add(value) }, Relaxed);
-    if let Err(error) = tell_alarm() {
-        return -error;
-    }
-    if !old.is_null() {
-        // SAFETY: the caller's place.
-        unsafe { old.write(before) };
-    }
-    0
-}
-
-/// What is left of the process's timer.
-///
-/// # Safety
-///
-/// As `getitimer`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __vcpu_sys_getitimer(which: i64, old: *mut [i64; 4]) -> i64 {
-    match which {
-        0 => {
-            // SAFETY: the caller's place.
-            unsafe { old.write(alarm()) };
-            0
-        }
-        1 | 2 => -ENOSYS,
-        _ => -EINVAL,
-    }
 }

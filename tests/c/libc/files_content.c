@@ -1,5 +1,7 @@
 /* Opening, reading, writing, seeking, and what is refused. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,14 +13,6 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-/* Prints a value and, if it says so, the error's number. */
-#define SAY(call) do { \
-    errno = 0; \
-    long value = (long)(call); \
-    printf("%s = %ld", #call, value); \
-    printf(value == -1 ? " errno %d\n" : "\n", errno); \
-} while (0)
 
 static char buffer[3 << 20];
 

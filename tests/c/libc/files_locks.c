@@ -1,17 +1,12 @@
 /* Advisory locks. One program is one process: by fcntl it never is in its own way, by flock it is. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-#define SAY(call) do { \
-    errno = 0; \
-    long value = (long)(call); \
-    printf("%s = %ld", #call, value); \
-    printf(value == -1 ? " errno %d\n" : "\n", errno); \
-} while (0)
 
 static struct flock range(int type, long start, long length)
 {

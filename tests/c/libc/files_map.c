@@ -1,5 +1,7 @@
 /* Memory in pages, and files in memory. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -8,13 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define SAY(call) do { \
-    errno = 0; \
-    long value = (long)(call); \
-    printf("%s = %ld", #call, value); \
-    printf(value == -1 ? " errno %d\n" : "\n", errno); \
-} while (0)
 
 #define PAGE 4096
 

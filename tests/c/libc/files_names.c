@@ -1,5 +1,7 @@
 /* Names: creating, removing and renaming, directories, what is known of files, the working directory. */
 
+#include "show.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,13 +12,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 #include <utime.h>
-
-#define SAY(call) do { \
-    errno = 0; \
-    long value = (long)(call); \
-    printf("%s = %ld", #call, value); \
-    printf(value == -1 ? " errno %d\n" : "\n", errno); \
-} while (0)
 
 static void make(const char *name)
 {

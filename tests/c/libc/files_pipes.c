@@ -1,5 +1,7 @@
 /* Pipes between threads, and waiting for several descriptors. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,13 +13,6 @@
 #include <sys/select.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SAY(call) do { \
-    errno = 0; \
-    long value = (long)(call); \
-    printf("%s = %ld", #call, value); \
-    printf(value == -1 ? " errno %d\n" : "\n", errno); \
-} while (0)
 
 static char bytes[300000];
 

@@ -1,10 +1,10 @@
 /* threads.h. */
 
+#include "show.h"
+
 #include <stdio.h>
 #include <threads.h>
 #include <time.h>
-
-#define SHOW(expression) printf("%s: %d\n", #expression, (int)(expression))
 
 static mtx_t mutex, recursive;
 static cnd_t condition;

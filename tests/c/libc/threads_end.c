@@ -1,5 +1,7 @@
 /* The end of threads: cancellation, what is cleaned up, values of keys, streams, attributes and names. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -11,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SHOW(expression) printf("%s: %d\n", #expression, (int)(expression))
 
 static sem_t ready, never;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

@@ -1,5 +1,7 @@
 /* Mutexes of every type: who may lock and unlock, what waits, and what is told of owners that have ended. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -7,19 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOW(expression) printf("%s: %d\n", #expression, (int)(expression))
-
 static pthread_mutex_t mutex;
-
-static struct timespec after(clockid_t clock, long milliseconds)
-{
-    struct timespec time;
-    clock_gettime(clock, &time);
-    time.tv_nsec += milliseconds % 1000 * 1000000;
-    time.tv_sec += milliseconds / 1000 + time.tv_nsec / 1000000000;
-    time.tv_nsec %= 1000000000;
-    return time;
-}
 
 static void make(int type, int robust, int protocol)
 {

@@ -1,6 +1,8 @@
 /* What threads wait for besides mutexes: condition variables, reader-writer locks, barriers, semaphores, what is done
    once, spin locks. */
 
+#include "show.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <fcntl.h>
@@ -11,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOW(expression) printf("%s: %d\n", #expression, (int)(expression))
 /* For functions that set errno. */
 #define TELL(expression)                                                                                             \
     do {                                                                                                             \
@@ -19,16 +20,6 @@
         int answer = (expression);                                                                                   \
         printf("%s: %d, errno %d\n", #expression, answer, answer ? errno : 0);                                       \
     } while (0)
-
-static struct timespec after(clockid_t clock, long milliseconds)
-{
-    struct timespec time;
-    clock_gettime(clock, &time);
-    time.tv_nsec += milliseconds % 1000 * 1000000;
-    time.tv_sec += milliseconds / 1000 + time.tv_nsec / 1000000000;
-    time.tv_nsec %= 1000000000;
-    return time;
-}
 
 static pthread_t threads[8];
 

@@ -390,24 +390,25 @@ fn seek(open: &Open, offset: i64, whence: i64) -> Result<i64> {
     }
 }
 
-/// Waits until a file or directory is kept by the host's disk.
-#[unsafe(no_mangle)]
-extern "C" fn __vcpu_sys_fsync(descriptor: i64) -> i64 {
+/// Waits until a file, by this function, or a directory is kept by the host's disk.
+fn sync(descriptor: i64, file: fn(&File) -> libvcpu::io::Result<()>) -> i64 {
     done(table::get(descriptor).and_then(|open| match &open.object {
-        Object::File(file) => file.sync_all().map_err(number),
+        Object::File(object) => file(object).map_err(number),
         Object::Directory(listing) => lock(listing).directory.sync_all().map_err(number),
         _ => Err(EINVAL),
     }))
 }
 
+/// Waits until a file or directory is kept by the host's disk.
+#[unsafe(no_mangle)]
+extern "C" fn __vcpu_sys_fsync(descriptor: i64) -> i64 {
+    sync(descriptor, File::sync_all)
+}
+
 /// Waits until a file's content is kept by the host's disk.
 #[unsafe(no_mangle)]
 extern "C" fn __vcpu_sys_fdatasync(descriptor: i64) -> i64 {
-    done(table::get(descriptor).and_then(|open| match &open.object {
-        Object::File(file) => file.sync_data().map_err(number),
-        Object::Directory(listing) => lock(listing).directory.sync_all().map_err(number),
-        _ => Err(EINVAL),
-    }))
+    sync(descriptor, File::sync_data)
 }
 
 /// Makes a file so many bytes long.

@@ -5,13 +5,16 @@
 //! interrupted function, and has the thread go on in [`entered`]. When the handler returns, the thread goes on
 //! with the registers that are in its `ucontext_t` then.
 
-use super::{Action, IGNORE, Information, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, State, action, bit, run};
+use super::{
+    Action, IGNORE, Information, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, State, action, action_once, bit,
+    run,
+};
 use crate::thread;
 use core::arch::{naked_asm, x86_64::__cpuid_count};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vcpu_kernel::abi::cause::Cause;
 use vcpu_kernel::exception::{self, Exception, Verdict};
-use vcpu_kernel::{call, context::Context};
+use vcpu_kernel::{call, context::Context, pop_general};
 
 /// Bytes below a stack pointer that belong to a function that calls none.
 const RED_ZONE: u64 = 128;
@@ -112,24 +115,9 @@ unsafe extern "C" fn entered() {
         "mov [rcx], rax",
         "mov rax, [rbx + {rip}]",
         "mov [rcx + 8], rax",
-        // The registers, in the order of the context: r15 first.
         "mov [rbx + {rsp}], rcx",
         "mov rsp, rbx",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rbp",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rax",
+        pop_general!(),
         // Now at the place of rip; the stack pointer lies three words further.
         "mov rsp, [rsp + 24]",
         "popfq",
@@ -166,11 +154,7 @@ unsafe extern "C" fn carry_out(frame: *mut Frame) {
         registers[RIP] = frame.context.rip;
         registers[FLAGS] = frame.context.rflags;
     }
-    let found = action(signal, |action| {
-        if action.flags & super::SA_RESETHAND != 0 {
-            action.handler = super::DEFAULT;
-        }
-    });
+    let found = action_once(signal);
     run(signal, found.handler, &found, &mut frame.information, words.as_mut_ptr().cast());
     let registers = &words[REGISTERS..];
     for (number, value) in NUMBERS.into_iter().zip(&mut frame.context.general) {

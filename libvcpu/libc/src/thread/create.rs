@@ -174,7 +174,7 @@ fn run(thread: &'static Thread) {
     }
 }
 
-/// Calls a function, and notes in `place` the stack pointer by which [`escape`] returns from it.
+/// Calls a function, and notes in `place` the stack pointer by which [`escape`] ends it.
 #[unsafe(naked)]
 unsafe extern "C" fn call(start: Start, argument: *mut c_void, place: *mut *mut c_void) -> *mut c_void {
     naked_asm!(
@@ -202,22 +202,11 @@ unsafe extern "C" fn call(start: Start, argument: *mut c_void, place: *mut *mut 
     )
 }
 
-/// Returns from [`call`] with this result, wherever the thread is inside of it.
+/// Returns with this result from the function that [`call`] calls, wherever the thread is inside of it: the address to
+/// which it returns lies below what was noted.
 #[unsafe(naked)]
 unsafe extern "C" fn escape(pointer: *mut c_void, result: *mut c_void) -> ! {
-    naked_asm!(
-        "mov rsp, rdi",
-        "mov rax, rsi",
-        // As `call` ends.
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
-    )
+    naked_asm!("lea rsp, [rdi - 8]", "mov rax, rsi", "ret")
 }
 
 /// What a thread does last that its program may notice.
