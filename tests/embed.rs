@@ -744,7 +744,7 @@ fn what_an_image_wants_does_not_choose_the_backend(backend: BackendKind) {
     let disk = tempfile::tempfile().unwrap();
     let resources = [
         ("disk", Granted::Block { file: disk, writable: true }),
-        ("media", Granted::Directory { path: folder.path().to_owned(), writable: false }),
+        ("media", Granted::Directory { path: folder.path().to_owned(), writable: false, exclusive: false }),
         ("entropy", Granted::Entropy),
     ];
     let wants =

@@ -1,6 +1,6 @@
 //! Files: what a guest can do in a directory that it was granted, and that it gets nowhere else.
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, RenameFlags, mknodat, renameat_with};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -25,7 +25,18 @@ struct Files {
 type Answer = Result<String, String>;
 
 fn directory(name: &str, path: &Path, writable: bool) -> Grant {
-    Grant { name: name.into(), resource: Resource::Directory { path: path.into(), writable } }
+    Grant {
+        name: name.into(),
+        resource: Resource::Directory { path: path.into(), writable, exclusive: false },
+    }
+}
+
+/// A writable directory that is the guest's alone, or not.
+fn own_directory(name: &str, path: &Path, exclusive: bool) -> Grant {
+    Grant {
+        name: name.into(),
+        resource: Resource::Directory { path: path.into(), writable: true, exclusive },
+    }
 }
 
 impl Files {
@@ -503,6 +514,116 @@ fn threads_use_one_directory(backend: BackendKind) {
     files.end();
 }
 
+fn what_a_guest_does_in_its_own_directory_it_sees_at_once(backend: BackendKind) {
+    let (a, b) = ("a".repeat(10_000), "b".repeat(5000));
+    let size = |size: u64| format!("file {size} {}", usual_rights());
+    for exclusive in [false, true] {
+        let temporary = TempDir::new().unwrap();
+        let mut files = Files::start(vec![own_directory("d", temporary.path(), exclusive)], backend);
+        files.check(&[
+            ("hold", &["/d/f", "rwc"], Ok("")),
+            ("held-read-at", &["0", "10"], Ok("")),
+            ("held-metadata", &[], Ok(&size(0))),
+            ("held-write-at", &["0", &a], Ok("")),
+            ("held-read-at", &["8190", "4"], Ok("aaaa")),
+            ("held-metadata", &[], Ok(&size(10_000))),
+            ("held-lock", &[], Ok("None")),
+            // The end, and behind it.
+            ("held-read-at", &["9998", "10"], Ok("aa")),
+            ("held-read-at", &["10000", "10"], Ok("")),
+            // By another handle, by path, across pages, by the file's end.
+            ("write-at", &["/d/f", "4090", "0123456789"], Ok("10000")),
+            ("held-read-at", &["4088", "14"], Ok("aa0123456789aa")),
+            ("held-write-at", &["6000", &b], Ok("")),
+            ("held-metadata", &[], Ok(&size(11_000))),
+            ("held-read-at", &["5998", "4"], Ok("aabb")),
+            ("read-at", &["/d/f", "10998", "2"], Ok("bb")),
+            ("set-len", &["/d/f", "4092"], Ok("")),
+            ("held-metadata", &[], Ok(&size(4092))),
+            ("held-set-len", &["4097"], Ok("")),
+            ("held-read-at", &["4090", "10"], Ok("01\0\0\0\0\0")),
+            ("append", &["/d/f", "xyz"], Ok("")),
+            ("held-read-at", &["4090", "20"], Ok("01\0\0\0\0\0xyz")),
+            ("write", &["/d/f", "short"], Ok("")),
+            ("held-read-at", &["0", "20"], Ok("short")),
+            // Names.
+            ("exists", &["/d/g"], Ok("false")),
+            ("exists", &["/d/g"], Ok("false")),
+            ("read", &["/d/g"], Err("NotFound")),
+            ("rename", &["/d/f", "/d/g"], Ok("")),
+            ("exists", &["/d/f"], Ok("false")),
+            ("read", &["/d/g"], Ok("short")),
+            ("create-dir", &["/d/f"], Ok("")),
+            ("exists", &["/d/f"], Ok("true")),
+            ("write", &["/d/f/g", "inner"], Ok("")),
+            ("remove-dir-all", &["/d/f"], Ok("")),
+            ("exists", &["/d/f"], Ok("false")),
+            ("create-new", &["/d/f", "new"], Ok("")),
+            ("held-read-at", &["0", "20"], Ok("short")),
+            ("remove-file", &["/d/g"], Ok("")),
+            ("held-read-at", &["0", "20"], Ok("short")),
+            ("threads", &["/d"], Ok("200")),
+            ("large", &["/d/large", "300000"], Ok("true")),
+            ("drop", &[], Ok("")),
+            ("list", &["/d"], Ok("f\nlarge")),
+        ]);
+        files.end();
+    }
+}
+
+fn what_may_not_be_read_is_not_read_from_what_is_kept_either(backend: BackendKind) {
+    let temporary = TempDir::new().unwrap();
+    fs::write(temporary.path().join("file"), [b'a'; 5000]).unwrap();
+    let mut files = Files::start(vec![own_directory("d", temporary.path(), true)], backend);
+    files.check(&[
+        ("hold", &["/d/file", "r"], Ok("")),
+        ("held-read-at", &["0", "2"], Ok("aa")),
+        ("hold", &["/d/file", "w"], Ok("")),
+    ]);
+    assert!(files.ask("held-read-at", &["0", "2"]).is_err());
+    files.end();
+}
+
+fn only_of_its_own_directory_a_guest_keeps_what_it_was_told(backend: BackendKind) {
+    for exclusive in [false, true] {
+        let temporary = TempDir::new().unwrap();
+        let (file, other) = (temporary.path().join("file"), temporary.path().join("other"));
+        fs::write(&file, [b'a'; 5000]).unwrap();
+        let mut files = Files::start(vec![own_directory("d", temporary.path(), exclusive)], backend);
+        let rights = format!("{:o}", fs::metadata(&file).unwrap().mode() & 0o777);
+        let (before, after) = (format!("file 5000 {rights}"), format!("file 6000 {rights}"));
+        files.check(&[
+            ("hold", &["/d/file", "rw"], Ok("")),
+            ("held-read-at", &["4000", "2"], Ok("aa")),
+            ("held-metadata", &[], Ok(&before)),
+            ("exists", &["/d/other"], Ok("false")),
+            ("held-lock", &[], Ok("None")),
+        ]);
+        fs::write(&file, [b'b'; 6000]).unwrap();
+        fs::write(&other, "other").unwrap();
+        let (bytes, described, there) =
+            if exclusive { ("aa", &before, "false") } else { ("bb", &after, "true") };
+        files.check(&[
+            ("held-read-at", &["4000", "2"], Ok(bytes)),
+            ("held-metadata", &[], Ok(described)),
+            ("exists", &["/d/other"], Ok(there)),
+        ]);
+        // Others see the guest's locks, unless it is alone.
+        let file = File::options().write(true).open(&file).unwrap();
+        let lock = rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(lock.is_ok(), exclusive);
+        drop(file);
+        // With the last file that is open, everything is forgotten.
+        files.check(&[
+            ("drop", &[], Ok("")),
+            ("exists", &["/d/other"], Ok("true")),
+            ("read-at", &["/d/file", "4000", "2"], Ok("bb")),
+            ("metadata", &["/d/file"], Ok(&after)),
+        ]);
+        files.end();
+    }
+}
+
 fn a_full_disk_is_an_ordinary_error(backend: BackendKind) {
     let can_mount = || Command::new("unshare").args(["-Urm", "true"]).status();
     if again::is_other() {
@@ -829,6 +950,9 @@ on_every_backend!(
     names_may_be_long_and_of_any_bytes,
     a_directory_may_hold_many_files,
     threads_use_one_directory,
+    what_a_guest_does_in_its_own_directory_it_sees_at_once,
+    what_may_not_be_read_is_not_read_from_what_is_kept_either,
+    only_of_its_own_directory_a_guest_keeps_what_it_was_told,
     a_full_disk_is_an_ordinary_error,
     no_path_leads_outside,
     wherever_a_link_points_it_leads_nowhere_else,

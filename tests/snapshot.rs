@@ -268,7 +268,7 @@ fn grants(folder: &tempfile::TempDir, names: [&str; 3]) -> [Grant; 3] {
     std::fs::write(&path, [b'x'; 512]).unwrap();
     let disk = std::fs::File::open(path).unwrap();
     let resources = [
-        Resource::Directory { path: folder.path().to_owned(), writable: false },
+        Resource::Directory { path: folder.path().to_owned(), writable: false, exclusive: false },
         Resource::Block { file: disk, writable: false },
         Resource::Entropy,
     ];

@@ -120,8 +120,9 @@ pub(crate) fn models(grants: Vec<Grant>) -> Result<Models, Error> {
             }
             Resource::Console { input, output } => Box::new(console::Console::new(input, output)),
             Resource::Entropy => Box::new(entropy::Entropy),
-            Resource::Directory { path, writable } => {
-                Box::new(filesystem::FileSystem::new(&path, writable, &grant.name, refusals).map_err(failed)?)
+            Resource::Directory { path, writable, exclusive } => {
+                let access = filesystem::Access { writable, exclusive };
+                Box::new(filesystem::FileSystem::new(&path, access, &grant.name, refusals).map_err(failed)?)
             }
         };
         Ok((grant.name, model))

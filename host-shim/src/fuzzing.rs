@@ -323,7 +323,7 @@ impl ScratchDirectory {
 
     /// Grants it, to be changed.
     pub fn resource(&self) -> Resource {
-        Resource::Directory { path: self.0.join("granted"), writable: true }
+        Resource::Directory { path: self.0.join("granted"), writable: true, exclusive: false }
     }
 
     /// Puts in order what a guest has done there.

@@ -46,6 +46,8 @@ pub enum Resource {
         path: PathBuf,
         /// Whether the guest may change anything there.
         writable: bool,
+        /// Whether nobody else does as long as the guest runs, so that it may keep what it has read.
+        exclusive: bool,
     },
     /// An image of a disk.
     Block {

@@ -429,6 +429,8 @@ mod granting {
         assert_eq!(guest(&["--dir", "media=data:ro"]), "ReadOnlyFilesystem\n");
         assert_eq!(guest(&["--dir", "media=."]), "ReadOnlyFilesystem\n");
         assert_eq!(guest(&["--dir", "other=."]), "done\n", "another name replaces nothing");
+        assert_eq!(guest(&["--dir", "media=data:rw,exclusive"]), "done\n");
+        assert_eq!(guest(&["--dir", "media=data:ro,exclusive"]), "ReadOnlyFilesystem\n");
     }
 
     #[test]
@@ -547,6 +549,7 @@ path = 'samples'
 [dir.out]
 path = '.'
 access = 'rw'
+exclusive = true
 
 [block.disk]
 path = 'disk.img'
@@ -568,7 +571,7 @@ sandbox.toml
   output limit             1.0 MiB
   calls per second         1000
   dir media:ro             samples
-  dir out:rw               .
+  dir out:rw               . (exclusive)
   block disk:ro            disk.img
   console log              log.txt
   entropy
@@ -601,7 +604,10 @@ ok
                 "# comment\n[dir.'a b']\npath = 'x'",
                 "2:6: \"a b\" is not a name of 1 to 36 letters, digits and -_. that does not begin with a dot",
             ),
-            ("[dir.a]\npfad = 'x'", "2:1: unknown field `pfad`, expected `path` or `access`"),
+            (
+                "[dir.a]\npfad = 'x'",
+                "2:1: unknown field `pfad`, expected one of `path`, `access`, `exclusive`",
+            ),
             ("[block.a]\naccess = 'rw'", "1:1: missing field `path`"),
             ("[dir.a]\npath = 'x'\naccess = 'wo'", "3:10: unknown variant `wo`, expected `ro` or `rw`"),
             ("[console.a]\npath = 'x'\naccess = 'rw'", "3:1: unknown field `access`, expected `path`"),

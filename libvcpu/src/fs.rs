@@ -15,12 +15,14 @@
 //! ```
 //!
 //! Every operation is done by the host when it returns, and nothing is kept in the guest: neither content, nor
-//! names. As long as no [`File`] and no [`ReadDir`] is open, the host keeps nothing either.
+//! names. Only of a directory that was granted exclusively, where nobody else changes anything, the guest keeps what
+//! it was told as long as it has a file open there, and need not ask again. As long as no [`File`] and no
+//! [`ReadDir`] is open, the host keeps nothing either.
 //!
 //! | module | its subject |
 //! |---|---|
 //! | `walk` | from a path to a node |
-//! | `session` | requests, and what they are answered |
+//! | `session` | requests, what they are answered, and what is kept of that |
 //! | `fuse` | their form |
 //! | `file`, `directory`, `metadata`, `lock` | what programs see |
 

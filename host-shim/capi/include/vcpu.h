@@ -411,6 +411,18 @@ enum vcpu_status vcpu_builder_directory(struct vcpu_builder *builder,
                                         const char *path,
                                         bool writable);
 
+// As vcpu_builder_directory, a directory in which nobody else changes anything as long as the guest runs. The guest
+// keeps what it has read, which is far faster; what others change nevertheless, it may never see. No second guest
+// can have the same directory so.
+//
+// # Safety
+//
+// The builder and the texts exist.
+enum vcpu_status vcpu_builder_exclusive_directory(struct vcpu_builder *builder,
+                                                  const char *name,
+                                                  const char *path,
+                                                  bool writable);
+
 // Grants the guest an image of a disk, a regular file or a block device, under this name. The file is opened here;
 // name and path are copied.
 //

@@ -94,6 +94,28 @@ pub unsafe extern "C" fn vcpu_builder_directory(
     })
 }
 
+/// As vcpu_builder_directory, a directory in which nobody else changes anything as long as the guest runs. The guest
+/// keeps what it has read, which is far faster; what others change nevertheless, it may never see. No second guest
+/// can have the same directory so.
+///
+/// # Safety
+///
+/// The builder and the texts exist.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vcpu_builder_exclusive_directory(
+    builder: *mut Builder,
+    name: *const c_char,
+    path: *const c_char,
+    writable: bool,
+) -> Status {
+    guard(|| {
+        // SAFETY: as the function's contract says.
+        let (builder, name, path) = unsafe { (object(builder)?, text(name)?, self::path(path)?) };
+        let grant = Grant::exclusive_directory(name, path, writable)?;
+        builder.change(|builder| builder.grant(grant))
+    })
+}
+
 /// Grants the guest an image of a disk, a regular file or a block device, under this name. The file is opened here;
 /// name and path are copied.
 ///

@@ -14,9 +14,11 @@ use fuse_backend_rs::abi::fuse_abi::{InHeader, Opcode};
 use fuse_backend_rs::api::server::Server;
 use fuse_backend_rs::transport::{Reader, VirtioFsWriter, Writer};
 use permitted::Permitted;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use vcpu_abi::device::Kind;
@@ -28,8 +30,19 @@ const TAG: usize = 36;
 /// Most bytes of a message other than one that writes to a file.
 const MESSAGE_MAX: usize = 64 << 10;
 
+/// What a guest may do with a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    /// Whether it may change anything.
+    pub(super) writable: bool,
+    /// Whether nobody else does, so that it may keep what it has read.
+    pub(super) exclusive: bool,
+}
+
 pub(super) struct FileSystem {
-    writable: bool,
+    access: Access,
+    /// By which no second guest can have the directory exclusively.
+    _lock: Option<OwnedFd>,
     permitted: Arc<Permitted>,
     server: Server<Arc<Permitted>>,
     config: [u8; TAG + 4],
@@ -37,26 +50,40 @@ pub(super) struct FileSystem {
 
 impl fmt::Debug for FileSystem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("FileSystem").field("writable", &self.writable).finish_non_exhaustive()
+        formatter.debug_struct("FileSystem").field("access", &self.access).finish_non_exhaustive()
     }
 }
 
 impl FileSystem {
     /// Serves the directory that is there now, wherever it is moved.
-    pub(super) fn new(path: &Path, writable: bool, name: &str, refusals: Refusals) -> io::Result<FileSystem> {
+    pub(super) fn new(path: &Path, access: Access, name: &str, refusals: Refusals) -> io::Result<FileSystem> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
         if kernel::is_interface(&directory)? {
             return Err(io::Error::other("it is no directory of files, but an interface of the kernel's"));
         }
-        let permitted = Arc::new(Permitted::new(&directory, writable, Arc::new(refusals))?);
+        let _lock = access.exclusive.then(|| lock(&directory)).transpose()?;
+        let permitted = Arc::new(Permitted::new(&directory, access, Arc::new(refusals))?);
         let server = Server::new(permitted.clone());
         let mut config = [0; TAG + 4];
         let length = name.len().min(TAG);
         config[..length].copy_from_slice(&name.as_bytes()[..length]);
         // One queue of requests, besides that of urgent ones.
         config[TAG..].copy_from_slice(&1u32.to_le_bytes());
-        Ok(FileSystem { writable, permitted, server, config })
+        Ok(FileSystem { access, _lock, permitted, server, config })
+    }
+}
+
+/// Takes the lock of a directory, as long as the descriptor is open.
+fn lock(directory: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(io::Error::other(
+            "somebody else has it exclusively; wait for them, or grant it to both without `exclusive`",
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 

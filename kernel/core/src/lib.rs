@@ -20,8 +20,8 @@
 //!    waiting with a mutex given up, [`read_write_lock`] is owned by many.
 //! 5. **Where it is kept.** [`table`] gives things numbers, [`chunks`] grows without moving anything.
 //!
-//! Apart from all that, [`size_class`] decides for the heap, [`clock`] converts ticks of the counter, and
-//! [`strings`] reads the lists in which a machine hands over arguments.
+//! Apart from all that, [`size_class`] decides for the heap, [`clock`] converts ticks of the counter,
+//! [`strings`] reads the lists in which a machine hands over arguments, and [`file_cache`] keeps what was read.
 //!
 //! All times are nanoseconds of one clock that does not go back. A deadline is a moment of it, and none
 //! (`None`) never comes.
@@ -37,6 +37,7 @@ pub mod chunks;
 pub mod clock;
 pub mod condition;
 pub mod event_group;
+pub mod file_cache;
 pub mod inherit;
 mod list;
 pub mod mutex;

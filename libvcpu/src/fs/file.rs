@@ -9,6 +9,10 @@ use crate::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use vcpu_kernel_core::file_cache::{Moment, PAGE};
+
+/// Most bytes of a read or a write of which something is kept.
+const KEPT_MAX: usize = 16 << 10;
 
 /// An open file, as [`std::fs::File`]. It is closed when it is dropped.
 ///
@@ -27,6 +31,8 @@ struct Open {
     handle: u64,
     /// With which it was opened.
     flags: u32,
+    /// Whether nobody but this guest changes the file, so that it need not be read twice.
+    is_kept: bool,
     position: Mutex<u64>,
 }
 
@@ -196,7 +202,7 @@ impl File {
         let session = place.nodes.session.clone();
         let access = flags & KEPT;
         let is_empty;
-        let (node, handle) = match &place.last {
+        let (node, open) = match &place.last {
             _ if is_new && place.node().is_ok() => return Err(ErrorKind::AlreadyExists.into()),
             Last::Directory => return Err(ErrorKind::IsADirectory.into()),
             Last::Entry { node, attributes, .. } => {
@@ -209,7 +215,7 @@ impl File {
                 is_empty = attributes.size == 0;
                 let arguments = fuse::OpenIn { flags: access, fuse_flags: 0 };
                 let reply: fuse::OpenOut = session.ask(Operation::Open, *node, &arguments, &[])?;
-                (*node, reply.handle)
+                (*node, reply)
             }
             Last::Missing { name } if has(fuse::OPEN_CREATE) => {
                 let exclusive = if is_new { fuse::OPEN_EXCLUSIVE } else { 0 };
@@ -220,12 +226,17 @@ impl File {
                     session.ask(Operation::Create, place.directory(), &arguments, &[name])?;
                 let entry = place.nodes.count(reply.entry);
                 is_empty = entry.attributes.size == 0;
-                (entry.node, reply.open.handle)
+                (entry.node, reply.open)
             }
             Last::Missing { .. } => return Err(ErrorKind::NotFound.into()),
         };
         place.nodes.keep(node);
-        let file = File(Arc::new(Open { session, node, handle, flags: access, position: Mutex::new(0) }));
+        let is_kept = open.flags & fuse::OPEN_KEEP_CACHE != 0;
+        if is_kept {
+            session.kept().opened(node);
+        }
+        let (handle, position) = (open.handle, Mutex::new(0));
+        let file = File(Arc::new(Open { session, node, handle, flags: access, is_kept, position }));
         if has(fuse::OPEN_TRUNCATE) && !is_empty {
             // By its node, since it may not be open to be written.
             Changes { size: Some(0), ..Changes::default() }.apply(&file.0.session, node, None)?;
@@ -270,6 +281,45 @@ impl File {
         if length == 0 {
             return Ok(0);
         }
+        if self.0.is_kept && length <= KEPT_MAX && self.0.flags & fuse::OPEN_WRITE == 0 {
+            return self.read_kept(&mut pieces, length, offset);
+        }
+        self.fetch(&mut pieces, length, offset)
+    }
+
+    /// Reads to buffers of that length together from what is kept of the file, or fetches the pages around and
+    /// keeps them.
+    fn read_kept(&self, buffers: &mut [&mut [u8]], length: usize, offset: u64) -> Result<usize> {
+        let Open { session, node, .. } = &*self.0;
+        let asked = {
+            let mut kept = session.kept();
+            if kept.read(*node, offset, buffers) {
+                return Ok(length);
+            }
+            kept.moment()
+        };
+        let before = (offset % PAGE) as usize;
+        let room = (before + length).next_multiple_of(PAGE as usize);
+        let mut around = Vec::new();
+        if around.try_reserve_exact(room).is_err() {
+            return self.fetch(buffers, length, offset);
+        }
+        around.resize(room, 0);
+        let count = self.fetch(&mut [&mut around], room, offset - before as u64)?;
+        session.kept().keep(asked, *node, offset - before as u64, &around[..count]);
+        let mut found = around[..count].get(before..).unwrap_or_default();
+        found = &found[..found.len().min(length)];
+        let count = found.len();
+        for buffer in buffers {
+            let (bytes, rest) = found.split_at(found.len().min(buffer.len()));
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            found = rest;
+        }
+        Ok(count)
+    }
+
+    /// Has the host read to buffers of that length together.
+    fn fetch(&self, buffers: &mut [&mut [u8]], length: usize, offset: u64) -> Result<usize> {
         let arguments = fuse::ReadIn {
             handle: self.0.handle,
             offset,
@@ -277,7 +327,7 @@ impl File {
             flags: self.0.flags,
             ..fuse::ReadIn::default()
         };
-        self.0.session.ask_pieces(Operation::Read, self.0.node, &arguments, &mut pieces)
+        self.0.session.ask_pieces(Operation::Read, self.0.node, &arguments, buffers)
     }
 
     /// Reads from where it stands to several buffers, as [`read_pieces_at`](File::read_pieces_at), and moves it.
@@ -370,8 +420,29 @@ impl File {
             flags: self.0.flags,
             ..fuse::WriteIn::default()
         };
-        let reply: fuse::WriteOut = self.0.session.ask(Operation::Write, self.0.node, &arguments, &pieces)?;
-        Ok(length.min(reply.size as usize))
+        let began = self.0.session.kept().moment();
+        let reply = self.0.session.ask(Operation::Write, self.0.node, &arguments, &pieces);
+        let written = reply.map(|reply: fuse::WriteOut| length.min(reply.size as usize));
+        self.note_written(began, &pieces, offset, written.as_ref().ok().copied());
+        written
+    }
+
+    /// Notes what came of writing pieces: how many bytes of them were, if that is known.
+    fn note_written(&self, began: Moment, pieces: &[&[u8]], offset: u64, written: Option<usize>) {
+        let mut kept = self.0.session.kept();
+        match (pieces, written) {
+            // Where that was, the host knows. No page that is kept reaches to the end.
+            _ if self.is_append() => kept.changed(self.0.node, 0..0),
+            ([bytes, rest @ ..], Some(count))
+                if count <= KEPT_MAX && rest.iter().all(|rest| rest.is_empty()) =>
+            {
+                kept.written(began, self.0.node, offset, &bytes[..count]);
+            }
+            _ => {
+                let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+                kept.changed(self.0.node, offset..offset.saturating_add(length));
+            }
+        }
     }
 
     /// Writes all bytes at `offset`. Moves nothing.
@@ -423,13 +494,17 @@ impl File {
         self.0.session.tell(Operation::Allocate, self.0.node, &arguments, &[])
     }
 
-    /// Takes, changes or gives up an advisory lock, which all programs of the host and all guests see. Never
-    /// waits.
+    /// Takes, changes or gives up an advisory lock, which all programs of the host and all guests see, unless the
+    /// directory was granted exclusively: then nobody else is there to see the guest's own. Never waits.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::WouldBlock`] if somebody else's is in the way, and what else the host says.
     pub fn set_lock(&self, owner: LockOwner, lock: &Lock) -> Result<()> {
+        if self.0.is_kept && owner == LockOwner::Guest {
+            // Nobody else is there to have one.
+            return lock.check();
+        }
         lock.set(&self.0.session, self.0.node, self.0.handle, owner)
     }
 
@@ -440,6 +515,9 @@ impl File {
     ///
     /// What the host says.
     pub fn lock_in_the_way(&self, lock: &Lock) -> Result<Option<Lock>> {
+        if self.0.is_kept {
+            return lock.check().map(|()| None);
+        }
         lock.in_the_way(&self.0.session, self.0.node, self.0.handle)
     }
 
@@ -472,8 +550,18 @@ impl File {
     ///
     /// What the host says.
     pub fn metadata(&self) -> Result<Metadata> {
-        let session = &*self.0.session;
-        let attributes = walk::attributes(session, self.0.node, Some(self.0.handle))?;
+        let Open { session, node, handle, is_kept, .. } = &*self.0;
+        let asked = {
+            let kept = session.kept();
+            if let Some(attributes) = kept.attributes(*node) {
+                return Ok(Metadata::new(*attributes, session));
+            }
+            kept.moment()
+        };
+        let attributes = walk::attributes(session, *node, Some(*handle))?;
+        if *is_kept {
+            session.kept().keep_attributes(asked, *node, attributes);
+        }
         Ok(Metadata::new(attributes, session))
     }
 
@@ -494,6 +582,9 @@ impl File {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if self.is_kept {
+            self.session.kept().closed(self.node);
+        }
         let arguments =
             fuse::ReleaseIn { handle: self.handle, flags: self.flags, ..fuse::ReleaseIn::default() };
         let _ = self.session.tell(Operation::Release, self.node, &arguments, &[]);

@@ -293,6 +293,9 @@ pub(super) const INIT_BIG_WRITES: u32 = 1 << 5;
 /// [`InitialiseIn::flags`]: requests of up to [`InitialiseOut::pages_max`] pages.
 pub(super) const INIT_MAX_PAGES: u32 = 1 << 22;
 
+/// [`OpenOut::flags`]: nobody but this guest changes the file.
+pub(super) const OPEN_KEEP_CACHE: u32 = 1 << 1;
+
 /// [`GetAttributesIn::flags`]: the handle is valid.
 pub(super) const ATTRIBUTES_OF_HANDLE: u32 = 1;
 

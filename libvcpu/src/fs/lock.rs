@@ -2,7 +2,7 @@
 
 use super::fuse::{self, Operation};
 use super::session::Session;
-use crate::io::Result;
+use crate::io::{ErrorKind, Result};
 
 /// A lock of a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,14 @@ impl Lock {
         let lock = fuse::FileLock { start: self.start, end: self.end, kind: self.kind as u32, process: 0 };
         let flags = if owner == LockOwner::Open { fuse::LOCK_OF_HANDLE } else { 0 };
         fuse::LockIn { handle, owner: 0, lock, flags, padding: 0 }
+    }
+
+    /// Whether it is one at all.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.start > self.end || self.end > i64::MAX as u64 {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        Ok(())
     }
 
     pub(super) fn set(&self, session: &Session, node: u64, handle: u64, owner: LockOwner) -> Result<()> {

@@ -1,15 +1,19 @@
-//! [`Session`]: requests to the file system of one grant, and what they are answered.
+//! [`Session`]: requests to the file system of one grant, what they are answered, and what is kept of that.
 
-use super::fuse::{self, InHeader, Operation, OutHeader};
+use super::fuse::{self, Attributes, Entry, InHeader, Operation, OutHeader};
 use crate::device::Drivers;
-use crate::io::{Error, Result};
+use crate::io::{Error, ErrorKind, Result};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::iter;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vcpu_kernel::abi::layout::PAGE_SIZE;
 use vcpu_kernel::device::file_system::FileSystem;
 use vcpu_kernel::device::{self, Kind};
+use vcpu_kernel::heap;
+use vcpu_kernel_core::file_cache::{FileCache, PAGE};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 static DRIVERS: Drivers<Session> = Drivers::new();
@@ -21,6 +25,9 @@ pub(super) const PIECES_MAX: usize = 8;
 /// Bytes of a reply's header and of the largest structure behind it.
 const REPLY_MAX: usize = 160;
 
+/// Which part of the memory a file system's content may take.
+const MEMORY_SHARE: usize = 8;
+
 /// A file system that was granted. It has seen the first request, by which both sides agree on a version.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -31,6 +38,8 @@ pub(super) struct Session {
     unique: AtomicU64,
     /// Most bytes of a file in one request.
     transfer_max: usize,
+    /// What is known of files that nobody else changes. It is locked for moments only.
+    kept: Mutex<FileCache<Attributes>>,
 }
 
 /// Names of all directories that were granted.
@@ -47,7 +56,8 @@ pub(super) fn session(grant: &[u8]) -> Result<Option<Arc<Session>>> {
 impl Session {
     fn open(number: u32) -> Result<Session, device::Error> {
         let device = FileSystem::open(number)?;
-        let mut session = Session { device, number, unique: AtomicU64::new(0), transfer_max: 0 };
+        let kept = Mutex::new(FileCache::new(heap::statistics().total / MEMORY_SHARE / PAGE as usize));
+        let mut session = Session { device, number, unique: AtomicU64::new(0), transfer_max: 0, kept };
         let wanted = fuse::InitialiseIn {
             major: fuse::MAJOR,
             minor: fuse::MINOR,
@@ -72,6 +82,32 @@ impl Session {
     /// Most bytes of a file that one request can read or write.
     pub(super) fn transfer_max(&self) -> usize {
         self.transfer_max
+    }
+
+    /// What is kept of the answers.
+    pub(super) fn kept(&self) -> MutexGuard<'_, FileCache<Attributes>> {
+        // Each of its methods leaves it right.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry of this name in a directory. Its node counts.
+    pub(super) fn look_up(&self, directory: u64, name: &CStr) -> Result<Entry> {
+        let name = name.to_bytes_with_nul();
+        let asked = {
+            let kept = self.kept();
+            if kept.is_absent(directory, name) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            kept.moment()
+        };
+        let entry: Entry = self.ask(Operation::Lookup, directory, &(), &[name])?;
+        if entry.node == 0 {
+            if entry.entry_valid == u64::MAX {
+                self.kept().keep_absent(asked, directory, name);
+            }
+            return Err(ErrorKind::NotFound.into());
+        }
+        Ok(entry)
     }
 
     /// Sends a request, `arguments` and then `data`, and gives the structure that is the reply.
@@ -162,6 +198,21 @@ impl Session {
         &head[..length]
     }
 
+    /// Notes what a request has changed, or may have. Who writes knows better what, and notes that.
+    fn note_change(&self, operation: Operation, node: u64) {
+        match operation {
+            Operation::SetAttributes | Operation::Allocate => self.kept().changed(node, 0..u64::MAX),
+            Operation::Create
+            | Operation::Link
+            | Operation::MakeDirectory
+            | Operation::RemoveDirectory
+            | Operation::Rename2
+            | Operation::SymbolicLink
+            | Operation::Unlink => self.kept().names_changed(),
+            _ => {}
+        }
+    }
+
     /// Sends a request and gives how many bytes the reply has, its header included, with which `reply` begins.
     fn exchange(
         &self,
@@ -180,7 +231,9 @@ impl Session {
         let requests = fill(&mut request, iter::once(head).chain(pieces));
         let pieces = buffers.iter_mut().map(|buffer| &mut **buffer).filter(|buffer| !buffer.is_empty());
         let count = fill(&mut replies, iter::once(&mut *reply).chain(pieces));
-        let written = self.device.request(&request[..requests], &mut replies[..count])?;
+        let written = self.device.request(&request[..requests], &mut replies[..count]);
+        self.note_change(operation, node);
+        let written = written?;
         let (header, _) = OutHeader::read_from_prefix(reply).map_err(|_| bad())?;
         if header.error != 0 {
             return Err(Error::from_raw_os_error(header.error.saturating_neg()));

@@ -35,7 +35,7 @@ impl Nodes {
 
     /// The entry of this name in a directory.
     pub(super) fn look_up(&mut self, directory: u64, name: &CStr) -> Result<Entry> {
-        let entry = self.session.ask(Operation::Lookup, directory, &(), &[name.to_bytes_with_nul()])?;
+        let entry = self.session.look_up(directory, name)?;
         Ok(self.count(entry))
     }
 

@@ -96,7 +96,8 @@ fn describe(config: &Config, arguments: &Arguments) -> String {
     line("output limit", config.output_limit.map(size));
     line("calls per second", config.calls_per_second.map(|number| number.to_string()));
     for granted in &config.granted {
-        line(&granted.want.to_string(), Some(granted.path.display().to_string()));
+        let exclusive = if granted.exclusive { " (exclusive)" } else { "" };
+        line(&granted.want.to_string(), Some(format!("{}{exclusive}", granted.path.display())));
     }
     text
 }

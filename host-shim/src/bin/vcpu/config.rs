@@ -50,11 +50,21 @@ struct Written {
     #[serde(default)]
     entropy: bool,
     #[serde(default)]
-    dir: BTreeMap<GrantName, WithAccess>,
+    dir: BTreeMap<GrantName, Directory>,
     #[serde(default)]
     block: BTreeMap<GrantName, WithAccess>,
     #[serde(default)]
     console: BTreeMap<GrantName, WithPath>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Directory {
+    path: PathBuf,
+    #[serde(default)]
+    access: Access,
+    #[serde(default)]
+    exclusive: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -163,9 +173,10 @@ impl Written {
     /// What it says if it lies in this directory; the empty path is the current one.
     fn beside(self, base: &Path) -> Config {
         let writable = |access| access == Access::Rw;
-        let granted = |want, path: PathBuf| Granted { want, path: base.join(path) };
-        let directories = self.dir.into_iter().map(|(GrantName(name), WithAccess { path, access })| {
-            granted(Want::Directory { name, writable: writable(access) }, path)
+        let granted = |want, path: PathBuf| Granted::new(want, base.join(path));
+        let directories = self.dir.into_iter().map(|(GrantName(name), directory)| {
+            let Directory { path, access, exclusive } = directory;
+            Granted { exclusive, ..granted(Want::Directory { name, writable: writable(access) }, path) }
         });
         let disks = self.block.into_iter().map(|(GrantName(name), WithAccess { path, access })| {
             granted(Want::Block { name, writable: writable(access) }, path)

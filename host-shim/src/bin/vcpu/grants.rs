@@ -1,13 +1,14 @@
 //! What a guest is granted, as the command line says it: a name, a path, a right.
 //!
 //! ```text
-//! --dir [NAME=]PATH[:ro|:rw]      --block [NAME=]FILE[:ro|:rw]      --console NAME=PATH      --entropy
+//! --dir [NAME=]PATH[:ro|:rw[,exclusive]]   --block [NAME=]FILE[:ro|:rw]   --console NAME=PATH   --entropy
 //! ```
 //!
 //! What stands before the first `=` is the name, unless there is a slash in it. Without a name, that of a
 //! directory is the last part of its path, and that of an image of a disk the same without its extension.
 //!
 //! A directory's name may be a path from the root on: `--dir /home/u/build=.` is `/home/u/build` for the guest.
+//! `:ro,exclusive` and `:rw,exclusive` say that nobody else changes anything in it meanwhile.
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::ffi::OsStr;
@@ -22,17 +23,26 @@ pub(crate) struct Granted {
     pub(crate) want: Want,
     /// Where it is; empty for what is nowhere.
     pub(crate) path: PathBuf,
+    /// Whether nobody else changes anything in the directory that it is.
+    pub(crate) exclusive: bool,
 }
 
 impl Granted {
+    pub(crate) fn new(want: Want, path: impl Into<PathBuf>) -> Granted {
+        Granted { want, path: path.into(), exclusive: false }
+    }
+
     /// Random bytes.
     pub(crate) fn entropy() -> Granted {
-        Granted { want: Want::Entropy, path: PathBuf::new() }
+        Granted::new(Want::Entropy, "")
     }
 
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Grant, GrantError> {
         match &self.want {
+            Want::Directory { name, writable } if self.exclusive => {
+                Grant::exclusive_directory(name, &self.path, *writable)
+            }
             Want::Directory { name, writable } => Grant::directory(name, &self.path, *writable),
             Want::Block { name, writable } => Grant::block(name, &self.path, *writable),
             Want::Console { name } => Grant::console(name, &self.path),
@@ -47,10 +57,11 @@ impl Granted {
 #[command(next_help_heading = "Grants")]
 pub(crate) struct Options {
     /// A directory and all below it, read-only unless it says :rw; without a name, it is the path's last
-    /// part; a name like /home/u/build is where the guest finds it
+    /// part; a name like /home/u/build is where the guest finds it; with `:rw,exclusive` the guest keeps what
+    /// it has read, as long as nobody else changes anything there
     #[arg(
         long,
-        value_name = "[NAME=]PATH[:ro|:rw]",
+        value_name = "[NAME=]PATH[:ro|:rw[,exclusive]]",
         value_parser = OsStringValueParser::new().try_map(|text| directory(&text))
     )]
     dir: Vec<Granted>,
@@ -121,13 +132,20 @@ fn split_right(text: &OsStr) -> (&OsStr, bool) {
 }
 
 fn directory(text: &OsStr) -> Result<Granted, Problem> {
+    let exclusive = text.as_bytes().strip_suffix(b",exclusive");
+    let exclusive = exclusive.filter(|rest| rest.ends_with(b":ro") || rest.ends_with(b":rw"));
+    let granted = shared_directory(exclusive.map_or(text, OsStr::from_bytes))?;
+    Ok(Granted { exclusive: exclusive.is_some(), ..granted })
+}
+
+fn shared_directory(text: &OsStr) -> Result<Granted, Problem> {
     let (text, writable) = split_right(text);
     let bytes = text.as_bytes();
     if let Some(end) = bytes.iter().position(|byte| *byte == b'=').filter(|_| bytes.starts_with(b"/")) {
         let (name, path) = (&text.to_string_lossy()[..], OsStr::from_bytes(&bytes[end + 1..]));
         let name = name.split('=').next().unwrap_or_default();
         let want = Want::directory(name, writable)?;
-        return if path.is_empty() { Err(Problem::NoPath) } else { Ok(Granted { want, path: path.into() }) };
+        return if path.is_empty() { Err(Problem::NoPath) } else { Ok(Granted::new(want, path)) };
     }
     named(text, Path::file_name, |name| Want::directory(name, writable))
 }
@@ -139,9 +157,7 @@ fn block(text: &OsStr) -> Result<Granted, Problem> {
 
 fn console(text: &OsStr) -> Result<Granted, Problem> {
     match split_name(text)? {
-        (Some(name), path) => {
-            Ok(Granted { want: Want::console(&name.to_string_lossy())?, path: path.to_owned() })
-        }
+        (Some(name), path) => Ok(Granted::new(Want::console(&name.to_string_lossy())?, path)),
         (None, path) => Err(Problem::Unnamed(path.to_owned())),
     }
 }
@@ -160,7 +176,7 @@ fn named(
             want(&name.to_string_lossy()).map_err(|_| Problem::NoName(path.to_owned()))?
         }
     };
-    Ok(Granted { want, path: path.to_owned() })
+    Ok(Granted::new(want, path))
 }
 
 /// What the command line grants and what a file does: a name that both have is the command line's.
@@ -180,7 +196,7 @@ mod tests {
 
     #[track_caller]
     fn assert_grants(parse: Parse, text: &str, want: &str, path: &str) {
-        let expected = Granted { want: want.parse().unwrap(), path: path.into() };
+        let expected = Granted::new(want.parse().unwrap(), path);
         assert_eq!(parse(OsStr::new(text)), Ok(expected), "{text}");
     }
 
@@ -194,6 +210,17 @@ mod tests {
         assert_grants(block, "disk=a.img:rw", "block disk:rw", "a.img");
         assert_grants(console, "log=/dev/null", "console log", "/dev/null");
         assert_grants(console, "log=a:rw", "console log", "a:rw");
+    }
+
+    #[test]
+    fn a_directory_may_be_granted_exclusively() {
+        for (text, want) in [("d=x:rw,exclusive", "dir d:rw"), ("d=x:ro,exclusive", "dir d:ro")] {
+            let granted = Granted { exclusive: true, ..Granted::new(want.parse().unwrap(), "x") };
+            assert_eq!(directory(OsStr::new(text)), Ok(granted));
+        }
+        assert!(directory(OsStr::new("/a=x:rw,exclusive")).unwrap().exclusive);
+        assert_grants(directory, "d=x,exclusive", "dir d:ro", "x,exclusive");
+        assert_grants(block, "d=x:rw,exclusive", "block d:ro", "x:rw,exclusive");
     }
 
     #[test]

@@ -17,8 +17,8 @@
 //! | let children inherit the descriptors of files that it creates | it is told not to |
 //! | hold any number of descriptors | they are counted |
 
-use super::kernel;
 use super::locks::{self, LockFiles, LockOf};
+use super::{Access, kernel};
 use crate::grant::Refusals;
 use fuse_backend_rs::abi::fuse_abi::{CreateIn, ROOT_ID, SetattrValid, stat64};
 use fuse_backend_rs::api::filesystem::{
@@ -53,7 +53,7 @@ const RIGHTS: u32 = 0o777;
 /// A directory as a guest may use it.
 pub(in super::super) struct Permitted {
     inner: PassthroughFs,
-    writable: bool,
+    access: Access,
     refusals: Arc<Refusals>,
     held: Mutex<Held>,
     descriptors_max: usize,
@@ -102,13 +102,14 @@ fn nobody_in_particular() -> Context {
 }
 
 impl Permitted {
-    pub(super) fn new(directory: &OwnedFd, writable: bool, refusals: Arc<Refusals>) -> io::Result<Permitted> {
+    pub(super) fn new(directory: &OwnedFd, access: Access, refusals: Arc<Refusals>) -> io::Result<Permitted> {
+        // How long the guest may keep what it is told, which is in whole seconds.
+        let valid = Duration::from_secs(if access.exclusive { u64::MAX } else { 0 });
         let config = Config {
             // The directory itself and not its name, which may be another's by now.
             root_dir: format!("/proc/self/fd/{}/.", directory.as_raw_fd()),
-            // The host may change everything at any time.
-            entry_timeout: Duration::ZERO,
-            attr_timeout: Duration::ZERO,
+            entry_timeout: valid,
+            attr_timeout: valid,
             cache_policy: CachePolicy::Never,
             do_import: false,
             // So that it does not remember all files that there ever were.
@@ -134,7 +135,7 @@ impl Permitted {
         let descriptors = limit(Resource::Nofile).unwrap_or(u64::MAX) / 4;
         Ok(Permitted {
             inner,
-            writable,
+            access,
             refusals,
             held: Mutex::default(),
             descriptors_max: descriptors.clamp(16, DESCRIPTORS_MAX) as usize,
@@ -179,7 +180,7 @@ impl Permitted {
     }
 
     fn check_writable(&self) -> io::Result<()> {
-        if self.writable {
+        if self.access.writable {
             return Ok(());
         }
         self.refusals.log("write to");
@@ -267,7 +268,7 @@ impl Permitted {
         }
         let (status, _) = self.inner.getattr(&nobody_in_particular(), inode, None)?;
         let file = self.reach(inode, status.st_dev, status.st_ino)?.ok_or_else(|| error(libc::ENOLCK))?;
-        let file = Arc::new(locks::open(&file, self.writable)?);
+        let file = Arc::new(locks::open(&file, self.access.writable)?);
         self.held().locks.insert(of, file.clone());
         Ok(file)
     }
@@ -304,7 +305,8 @@ impl Permitted {
     ) -> io::Result<(Option<u64>, OpenOptions, Option<u32>)> {
         let handle = handle.ok_or_else(|| error(libc::EIO))?;
         self.held().handles.insert(handle, opened);
-        Ok((Some(handle), OpenOptions::empty(), None))
+        let kept = if self.access.exclusive { OpenOptions::KEEP_CACHE } else { OpenOptions::empty() };
+        Ok((Some(handle), kept, None))
     }
 
     /// What is left of a guest's flags, if it may open so.
@@ -338,7 +340,13 @@ impl FileSystem for Permitted {
     fn lookup(&self, _: &Context, parent: u64, name: &CStr) -> io::Result<Entry> {
         check_name(name)?;
         self.check_inode(parent)?;
-        self.admit(self.inner.lookup(&nobody_in_particular(), parent, name)?)
+        match self.inner.lookup(&nobody_in_particular(), parent, name) {
+            // That there is nothing may be kept too: it is the entry of no inode.
+            Err(error) if self.access.exclusive && error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(Entry { entry_timeout: Duration::from_secs(u64::MAX), ..Entry::default() })
+            }
+            found => self.admit(found?),
+        }
     }
 
     fn forget(&self, _: &Context, inode: u64, count: u64) {

@@ -80,7 +80,11 @@ fn long(bytes: &[u8], at: usize) -> u64 {
 
 impl Client {
     pub(super) fn new(path: &Path, writable: bool) -> Client {
-        let machine = Machine::started(Resource::Directory { path: path.to_owned(), writable });
+        Client::of(Resource::Directory { path: path.to_owned(), writable, exclusive: false })
+    }
+
+    fn of(directory: Resource) -> Client {
+        let machine = Machine::started(directory);
         let client = Client { machine };
         client.init();
         client
@@ -385,6 +389,57 @@ fn the_hosts_own_state_is_left_alone() {
 }
 
 #[test]
+fn only_in_an_exclusive_directory_a_guest_may_keep_what_it_is_told() {
+    let directory = directory();
+    for exclusive in [false, true] {
+        let client =
+            Client::of(Resource::Directory { path: directory.path().to_owned(), writable: true, exclusive });
+        let valid = if exclusive { u64::MAX } else { 0 };
+        let entry = client.ask(message::LOOKUP, ROOT, &text("file")).unwrap();
+        assert_eq!((long(&entry, 16), long(&entry, 24)), (valid, valid));
+        // KEEP_CACHE.
+        let flags = |opened: &[u8]| u32::from_le_bytes(opened[8..12].try_into().unwrap());
+        let opened = client.ask(message::OPEN, long(&entry, 0), &words(&[0, 0])).unwrap();
+        assert_eq!(flags(&opened), if exclusive { 2 } else { 0 });
+        let body = [words(&[libc::O_RDWR as u32, 0o600, 0, 0]), text("made")].concat();
+        let made = client.ask(message::CREATE, ROOT, &body).unwrap();
+        assert_eq!(flags(&made[128..]), if exclusive { 2 } else { 0 });
+        // That there is no such entry is an entry too, of no inode, and does not count as one.
+        let missing = client.ask(message::LOOKUP, ROOT, &text("missing"));
+        if exclusive {
+            assert_eq!(missing.map(|entry| (long(&entry, 0), long(&entry, 16))), Ok((0, u64::MAX)));
+        } else {
+            assert_eq!(missing, Err(libc::ENOENT));
+        }
+        client.ask(message::UNLINK, ROOT, &text("made")).unwrap();
+        assert_eq!(client.ask(message::LOOKUP, ROOT, &text("..")), Err(libc::EINVAL));
+        assert_eq!(client.ask(message::GETATTR, 0, &words(&[0, 0, 0, 0])), Err(libc::EBADF));
+    }
+}
+
+#[test]
+fn two_guests_do_not_have_a_directory_exclusively() {
+    let directory = directory();
+    let path = directory.path();
+    let resource = |exclusive| Resource::Directory { path: path.to_owned(), writable: false, exclusive };
+    let first = Client::of(resource(true));
+    let second = |exclusive| {
+        crate::device::models(vec![Grant { name: "d".to_owned(), resource: resource(exclusive) }]).map(drop)
+    };
+    let error = second(true).unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "what is granted as \"d\" cannot be used: somebody else has it exclusively; wait for them, or grant \
+             it to both without `exclusive`"
+        ),
+        "{error}"
+    );
+    assert!(second(false).is_ok());
+    drop(first);
+    assert!(second(true).is_ok());
+}
+
+#[test]
 fn messages_that_are_none_stop_the_device() {
     let directory = directory();
     let message = |length: u32, kind| [words(&[length, kind]), longs(&[1, ROOT, 0, 0])].concat();
@@ -402,8 +457,11 @@ fn messages_that_are_none_stop_the_device() {
         ([message(48, 42), words(&[u32::MAX, 0])].concat(), 4096),
     ];
     for (question, room) in cases {
-        let machine =
-            Machine::started(Resource::Directory { path: directory.path().to_owned(), writable: true });
+        let machine = Machine::started(Resource::Directory {
+            path: directory.path().to_owned(),
+            writable: true,
+            exclusive: false,
+        });
         machine.fill(QUESTION, &question);
         machine.put(REQUESTS, &[(QUESTION, question.len() as u32, 0), (ANSWER, room, super::WRITE)]);
         machine.notify(REQUESTS);

@@ -1,7 +1,7 @@
 //! The operations.
 
 use crate::{Answer, Held, threads};
-use libvcpu::fs::{self, DirEntry, File, Metadata, OpenOptions};
+use libvcpu::fs::{self, DirEntry, File, Lock, LockKind, LockOwner, Metadata, OpenOptions};
 use libvcpu::io::{Read, Result, Seek, SeekFrom, Write};
 use libvcpu::prelude::*;
 use libvcpu::time::UNIX_EPOCH;
@@ -48,6 +48,10 @@ pub(crate) fn run(held: &mut Held, operation: &str, arguments: &[Vec<u8>]) -> An
         "hold" => hold(held, path, other),
         "held-read" => held_read(held),
         "held-write" => done(held_file(held).write_all(path)),
+        "held-read-at" => held_read_at(held, number(0), number(1)),
+        "held-write-at" => done(held_file(held).write_all_at(other, number(0))),
+        "held-set-len" => done(held_file(held).set_len(number(0))),
+        "held-lock" => held_lock(held),
         "held-metadata" => held_file(held).metadata().map(|metadata| describe(&metadata)),
         "drop" => {
             held.0.clear();
@@ -209,6 +213,23 @@ fn hold(held: &mut Held, path: &[u8], letters: &[u8]) -> Answer {
 
 fn held_file(held: &Held) -> &File {
     held.0.last().expect("a file is held")
+}
+
+/// What one call of `read_at` gives of so many bytes.
+fn held_read_at(held: &Held, offset: u64, count: u64) -> Answer {
+    let mut bytes = vec![0; count as usize];
+    let count = held_file(held).read_at(&mut bytes, offset)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Takes a lock of some bytes, and says what is in the way of that.
+fn held_lock(held: &Held) -> Answer {
+    let file = held_file(held);
+    let lock = Lock { kind: LockKind::Exclusive, start: 5, end: 9 };
+    file.set_lock(LockOwner::Guest, &lock)?;
+    assert!(file.set_lock(LockOwner::Guest, &Lock { start: 10, ..lock }).is_err());
+    Ok(format!("{:?}", file.lock_in_the_way(&lock)?).into_bytes())
 }
 
 fn held_read(held: &Held) -> Answer {

@@ -5,7 +5,8 @@
 //! | `c.malloc` | a step of `malloc.c`, beside this file |
 //! | `c.lua` | Lua runs `program.lua`, beside this file |
 //! | `c.sqlite` | SQLite's speed test with its database in memory |
-//! | `c.sqlite.file` | the same on a granted directory |
+//! | `c.sqlite.file` | the same on a directory that is granted exclusively |
+//! | `c.sqlite.shared` | the same on one that others may change, so that each operation is a request |
 //!
 //! Ports are built for both by the same script. Both sides must print the same.
 //!
@@ -59,28 +60,32 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
     }
     if let Some(sqlite) = build_port(site, "sqlite:speedtest1")? {
         let arguments = ["--size", "20", "--testset", "main"];
-        let side = |database: [&str; 2]| {
-            let mut inside = run(site, place.path(), &sqlite.image);
+        let figure = |name, access, database: [&str; 2]| {
+            let mut inside = run_with(site, place.path(), access, &sqlite.image);
             inside.args(arguments).arg(database[0]);
             let mut outside = Command::new(&sqlite.native);
             outside.args(arguments).arg(database[1]);
-            [inside, outside]
+            compare_silently(site, name, [&mut inside, &mut outside])
         };
-        let [mut inside, mut outside] = side([":memory:", ":memory:"]);
-        let figure = compare_silently(site, "c.sqlite", [&mut inside, &mut outside])?;
-        figures.push(figure.at_most(Target::Ratio(1.05)));
         let file = place.path().join("speed.db").display().to_string();
-        let [mut inside, mut outside] = side(["speed.db", &file]);
-        let figure = compare_silently(site, "c.sqlite.file", [&mut inside, &mut outside])?;
-        figures.push(figure.at_most(Target::Ratio(1.15)));
+        let in_file = ["speed.db", &file];
+        let memory = figure("c.sqlite", "rw,exclusive", [":memory:", ":memory:"])?;
+        figures.push(memory.at_most(Target::Ratio(1.05)));
+        figures.push(figure("c.sqlite.file", "rw,exclusive", in_file)?.at_most(Target::Ratio(1.15)));
+        figures.push(figure("c.sqlite.shared", "rw", in_file)?);
     }
     Ok(figures)
 }
 
 /// An image that is granted the directory, as `work`, and begins there.
 pub(super) fn run(site: &Site, place: &Path, image: &Path) -> Command {
+    run_with(site, place, "rw", image)
+}
+
+/// As [`run`], with this right to the directory.
+fn run_with(site: &Site, place: &Path, access: &str, image: &Path) -> Command {
     let mut command = Command::new(&site.program);
-    command.args(["run", "--env", "PWD=/work", "--dir", &format!("work={}:rw", place.display())]);
+    command.args(["run", "--env", "PWD=/work", "--dir", &format!("work={}:{access}", place.display())]);
     command.arg(image).arg("--");
     command
 }

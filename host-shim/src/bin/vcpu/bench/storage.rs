@@ -102,7 +102,7 @@ fn guest(
     let image = Image::open(site.image(APP)).map_err(Failure::image)?;
     let (mut output, mut errors) = (memory_file()?, memory_file()?);
     let disk = File::open(folder.file()).map_err(|error| cannot("open a file", error))?;
-    let directory = Resource::Directory { path: folder.0.clone(), writable: false };
+    let directory = Resource::Directory { path: folder.0.clone(), writable: false, exclusive: false };
     let grants = [("files", directory), ("disk", Resource::Block { file: disk, writable: false })];
     let config = Config {
         arguments: std::iter::once(&APP).chain(arguments).map(|text| text.as_bytes().to_vec()).collect(),

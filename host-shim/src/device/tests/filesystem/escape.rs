@@ -269,7 +269,7 @@ fn the_kernels_interfaces_are_not_files() {
     let events = Arc::new(Events::new(pages, Arc::new(nobody)));
     let view = View::of(&[(RAM_BASE, 4096)]).unwrap();
     for path in ["/proc", "/proc/self/fd", "/nowhere/at/all", "/etc/passwd"] {
-        let resource = Resource::Directory { path: path.into(), writable: true };
+        let resource = Resource::Directory { path: path.into(), writable: true, exclusive: false };
         let grant = Grant { name: "it".to_owned(), resource };
         let error = Devices::with(vec![grant], &view, &events).unwrap_err().to_string();
         assert!(error.contains("\"it\""), "{error}");
