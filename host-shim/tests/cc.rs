@@ -73,6 +73,29 @@ impl Place {
     }
 }
 
+#[test]
+#[ignore = "wants clang"]
+fn clang_can_be_behind_it_as_well_as_gcc() {
+    let c = "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\n\
+        static __thread int own = 3;\n\
+        static void *f(void *sum) { own += 4; *(int *)sum = own; return 0; }\n\
+        int main(int count, char **words) {\n\
+            int sum; pthread_t thread;\n\
+            pthread_create(&thread, 0, f, &sum); pthread_join(thread, 0);\n\
+            printf(\"%d %d %.5f %.3Lf %s\\n\", own, sum, sqrt(count), 1.5L * count, words[1]);\n\
+            return 0;\n}\n";
+    let cpp = "#include <stdio.h>\nstruct A { A() { puts(\"begin\"); } ~A() { puts(\"end\"); } } a;\n\
+        int main() { int *one = new int(1); int i = *one; delete one; return i; }\n";
+    let place = Place::with(&[("a.c", c), ("b.cc", cpp)]);
+    let said = place.shell(
+        "export VCPU_CC=clang VCPU_CXX=clang++
+        vcpu cc -O2 -Wall -Wextra -Werror -c a.c && vcpu cc -Werror -o a a.o -lm && vcpu run ./a -- word
+        vcpu c++ -O2 -Wall -Werror -o b b.cc && vcpu run ./b",
+    );
+    assert_eq!((said.status, said.errors.as_str()), (Some(1), ""));
+    assert_eq!(said.output, "3 7 1.41421 3.000 word\nbegin\nend\n");
+}
+
 const EMPTY: (&str, &str) = ("conftest.c", "int main(void) { return 0; }\n");
 
 #[test]

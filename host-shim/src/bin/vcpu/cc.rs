@@ -40,7 +40,6 @@ const CXX: &[&str] = &["-nostdinc++", "-fno-exceptions", "-fno-rtti", "-fno-thre
 /// Flags of every link.
 const LINK: &[&str] = &[
     "-static",
-    "-no-pie",
     "-nostdlib",
     "-nostartfiles",
     "-Wl,--build-id=none",
@@ -252,7 +251,12 @@ fn compile_flags(language: Language, compiler: &OsStr, sysroot: &Sysroot) -> Res
     if language == Language::Cxx {
         flags.extend(CXX.iter().map(OsString::from));
     }
-    for folder in [sysroot.include(), own_headers(compiler)?] {
+    let own = own_headers(compiler)?;
+    if own.components().any(|part| part.as_os_str() == "clang") {
+        // It would complain where it only links.
+        flags.push("-Wno-unused-command-line-argument".into());
+    }
+    for folder in [sysroot.include(), own] {
         flags.push("-isystem".into());
         flags.push(folder.into());
     }
