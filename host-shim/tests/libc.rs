@@ -54,7 +54,9 @@ fn same(name: &str, options: &[&str]) {
             continue;
         }
         let work = format!("work={}:{right}", fresh().display());
-        let mut run = vcpu();
+        // Few files, as an ordinary user begins with.
+        let mut run = Command::new("sh");
+        run.args(["-c", "ulimit -Sn 1024 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vcpu")]);
         run.args(["run", "--backend", backend, "--time-limit", "120s", "--dir", &work]).args(options);
         let found = finish(run.arg(&image));
         let text = |output: &Output| {

@@ -7,7 +7,9 @@ use crate::program::{self, Program};
 use crate::status::{self, Failure, Status};
 use crate::values::{self, Backend, Variable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
+use std::io;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -92,6 +94,12 @@ struct Limits {
     calls_per_second: Option<NonZeroU32>,
 }
 
+/// Lets this process have as many files open as it may: those that a guest has open are this process's.
+pub(crate) fn raise_limit_of_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
 pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let verbose = arguments.verbose;
     if verbose {
@@ -104,6 +112,8 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Status, Failure> {
     let mut program = arguments.program;
     program.program = program.program.or(file.program);
     let found = program::find(&program, verbose)?;
+    // If not, the guest can have less files.
+    let _ = raise_limit_of_files();
     let image = Image::open(&found.path).map_err(Failure::image)?;
     let streams = Streams::inherit().map_err(|error| {
         Failure::runner(format_args!(

@@ -3,8 +3,8 @@
 
 use super::figure::{Figure, Target, Unit};
 use super::site::{Site, cannot, memory_file};
+use crate::run::raise_limit_of_files;
 use crate::status::Failure;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -41,7 +41,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// From the library call to a guest's first instruction.
 pub(super) fn start(site: &Site) -> Result<Vec<Figure>, Failure> {
-    raise_limit()?;
+    raise_limit_of_files().map_err(|error| cannot("raise the number of files that may be open", error))?;
     let image = Image::open(site.image("hello")).map_err(Failure::image)?;
     let most = Target::Median(400e3);
     let mut figures = Vec::new();
@@ -98,7 +98,7 @@ fn first_instruction(image: &Image) -> Result<Machine, Error> {
 
 /// What a sandbox takes beside its RAM, and how many of many answer.
 pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
-    raise_limit()?;
+    raise_limit_of_files().map_err(|error| cannot("raise the number of files that may be open", error))?;
     let image = Image::open(site.image("measure")).map_err(Failure::image)?;
     let output = memory_file()?;
     // The first time takes what is taken once only.
@@ -173,13 +173,6 @@ fn guest(image: &Image, output: &File, number: usize) -> Result<Machine, Failure
 /// What the guest of this number answers.
 fn answer(number: usize) -> u8 {
     (number * 7 + 3) as u8
-}
-
-/// Lets this process have as many files as it may.
-fn raise_limit() -> Result<(), Failure> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-        .map_err(|error| cannot("raise the number of files that may be open", error.into()))
 }
 
 /// Bytes of guest RAM that were touched, of all sandboxes of this process.
