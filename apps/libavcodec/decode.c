@@ -27,22 +27,17 @@ int main(void)
         return fputs("decode: out of memory\n", stderr), 1;
     int error = 0;
     for (size_t size = 1; size && !error;) {
-        size = fread(input, 1, 65536, stdin);
         const uint8_t *at = input;
-        int left = size;
+        int left = size = fread(input, 1, 65536, stdin);
         /* At the end it is asked with nothing, for what it holds back. */
         do {
             int used = av_parser_parse2(parser, context, &packet->data, &packet->size, at, left,
                                         AV_NOPTS_VALUE, AV_NOPTS_VALUE, 0);
-            at += used;
-            left -= used;
+            at += used, left -= used;
             if (packet->size)
                 error = decode(context, packet, frame);
         } while (!error && (left || (!size && packet->size)));
     }
-    if (!error)
-        error = decode(context, NULL, frame);
-    if (error || fflush(stdout))
-        return fprintf(stderr, "decode: %s\n", av_err2str(error)), 1;
-    return 0;
+    error = error ? error : decode(context, NULL, frame);
+    return error || fflush(stdout) ? fprintf(stderr, "decode: %s\n", av_err2str(error)), 1 : 0;
 }
