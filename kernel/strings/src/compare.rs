@@ -1,16 +1,36 @@
 //! `memcmp`, `strcmp`, `strncmp`: what comes first, as bytes without sign.
 
+use crate::Variant;
 use crate::block::{Block, PAGE, Sse2};
-use crate::choice::variants;
+use crate::choice::{is_at_least, variants};
+use core::arch::asm;
+use core::hint::select_unpredictable;
+
+/// As many bytes as there are bits in a mask.
+const SHORT: usize = 64;
+
+/// Compares `length` bytes; negative, zero or positive as the first difference says.
+///
+/// # Safety
+///
+/// `length` bytes can be read at `a` and at `b`.
+#[inline]
+pub unsafe fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
+    variants! {
+        /// # Safety: that of `memcmp`.
+        fn by_blocks(a: *const u8, b: *const u8, length: usize) -> i32 = memory;
+    }
+    // SAFETY: the caller's contract is the same.
+    unsafe {
+        if (1..=SHORT).contains(&length) && is_at_least(Variant::Avx512) {
+            short(a, b, length)
+        } else {
+            by_blocks(a, b, length)
+        }
+    }
+}
 
 variants! {
-    /// Compares `length` bytes; negative, zero or positive as the first difference says.
-    ///
-    /// # Safety
-    ///
-    /// `length` bytes can be read at `a` and at `b`.
-    pub fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 = memory;
-
     /// Compares two strings; negative, zero or positive as the first difference says.
     ///
     /// # Safety
@@ -46,68 +66,137 @@ unsafe fn halves(from: *const u8, length: usize) -> u64 {
     u64::from(first.to_be()) << 32 | u64::from(last.to_be())
 }
 
+/// The first, the middle and the last one of up to three bytes, as a number that compares as they do.
+///
+/// # Safety: `length` bytes at `from` can be read, and are one to three.
+#[inline(always)]
+unsafe fn ends(from: *const u8, length: usize) -> u64 {
+    // SAFETY: as above.
+    let [first, middle, last] =
+        unsafe { [*from, *from.add(length / 2), *from.add(length - 1)].map(u64::from) };
+    first << 16 | middle << 8 | last
+}
+
+/// Compares one to [`SHORT`] bytes without a branch: what lies behind them is masked, and not read. Only at the
+/// end of what is mapped that takes the processor long, about 150 ns.
+///
+/// # Safety: that of `memcmp`, and AVX-512 runs, or a variant that needs more.
+#[inline(always)]
+unsafe fn short(a: *const u8, b: *const u8, length: usize) -> i32 {
+    let mut differ = u64::MAX >> (SHORT - length);
+    // SAFETY: as above. Both loads are masked, and so cannot fault beyond the bytes; the registers are ones that
+    // need no clean-up.
+    unsafe {
+        asm!(
+            "kmovq k1, {differ}",
+            "kshiftrq k2, k1, 32",
+            "vmovdqu8 ymm16{{k1}}{{z}}, [{a}]",
+            "vmovdqu8 ymm17{{k2}}{{z}}, [{a} + 32]",
+            "vpcmpneqb k1{{k1}}, ymm16, [{b}]",
+            "vpcmpneqb k2{{k2}}, ymm17, [{b} + 32]",
+            "kunpckdq k1, k2, k1",
+            "kmovq {differ}, k1",
+            a = in(reg) a,
+            b = in(reg) b,
+            differ = inout(reg) differ,
+            out("k1") _,
+            out("k2") _,
+            out("xmm16") _,
+            out("xmm17") _,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+        // Without a difference the first bytes are the same.
+        difference(a, b, if differ != 0 { differ.trailing_zeros() as usize } else { 0 })
+    }
+}
+
+/// Branches depend on the length, and up to two blocks on nothing else: where keys differ is hard to predict.
+///
 /// # Safety: that of `memcmp`, and the processor has the block's instructions.
 #[inline(always)]
 unsafe fn memory<B: Block>(a: *const u8, b: *const u8, length: usize) -> i32 {
     // SAFETY: as above; each load lies inside both blocks.
     unsafe {
-        if length >= B::SIZE {
+        if length > 2 * B::SIZE {
             return large::<B>(a, b, length);
         }
+        if length > 2 * Sse2::SIZE {
+            return two::<B>(a, b, length);
+        }
         if length >= Sse2::SIZE {
-            return large::<Sse2>(a, b, length);
+            return two::<Sse2>(a, b, length);
         }
         if length >= 8 {
+            let last = length - 8;
             let (left, right) = (word(a), word(b));
-            if left != right {
-                return order(left, right);
-            }
-            return order(word(a.add(length - 8)), word(b.add(length - 8)));
+            let same = left == right;
+            return order(
+                select_unpredictable(same, word(a.add(last)), left),
+                select_unpredictable(same, word(b.add(last)), right),
+            );
         }
         if length >= 4 {
             return order(halves(a, length), halves(b, length));
         }
-        for at in 0..length {
-            if *a.add(at) != *b.add(at) {
-                return difference(a, b, at);
-            }
+        if length > 0 {
+            return order(ends(a, length), ends(b, length));
         }
     }
     0
 }
 
-/// Compares at least one block.
+/// Compares one to two blocks, which may overlap.
+///
+/// # Safety: that of `memcmp`, and the processor has the block's instructions.
+#[inline(always)]
+unsafe fn two<B: Block>(a: *const u8, b: *const u8, length: usize) -> i32 {
+    let last = length - B::SIZE;
+    // SAFETY: as above; both lie inside.
+    unsafe {
+        let differ =
+            u64::from(differences::<B>(a, b, 0)) | u64::from(differences::<B>(a, b, last)) << B::SIZE;
+        let first = differ.trailing_zeros() as usize;
+        let at = if first < B::SIZE { first } else { first - B::SIZE + last };
+        // Without a difference the first bytes are the same.
+        difference(a, b, if differ != 0 { at } else { 0 })
+    }
+}
+
+/// Where blocks at `at` differ: a bit each byte.
+///
+/// # Safety: the bytes can be read, and the processor has the block's instructions.
+#[inline(always)]
+unsafe fn differences<B: Block>(a: *const u8, b: *const u8, at: usize) -> u32 {
+    // SAFETY: as above.
+    unsafe { !B::load(a.add(at)).equal(B::load(b.add(at))).mask() & B::ALL }
+}
+
+/// Compares more than two blocks, four at a time. The last ones may overlap with what was compared.
 ///
 /// # Safety: that of `memcmp`, and the processor has the block's instructions.
 #[inline(always)]
 unsafe fn large<B: Block>(a: *const u8, b: *const u8, length: usize) -> i32 {
-    let last = length - B::SIZE;
-    // SAFETY: as above; no load begins behind `last`.
+    // SAFETY: as above; no load ends behind `length`.
     unsafe {
         let equal = |at| B::load(a.add(at)).equal(B::load(b.add(at)));
-        let mut at = 0;
-        while at + 4 * B::SIZE <= length {
-            let (a, b) = (equal(at), equal(at + B::SIZE));
-            let (c, d) = (equal(at + 2 * B::SIZE), equal(at + 3 * B::SIZE));
-            if a.smaller(b).smaller(c.smaller(d)).mask() != B::ALL {
-                break;
-            }
-            at += 4 * B::SIZE;
-        }
-        if at == length {
-            return 0;
-        }
-        // The last block may overlap with what was compared.
-        at = at.min(last);
+        // How far the third of the four is from the first.
+        let (mut at, third) = (0, (length - 2 * B::SIZE).min(2 * B::SIZE));
+        let last = length - 2 * B::SIZE - third;
         loop {
-            let differ = !equal(at).mask() & B::ALL;
-            if differ != 0 {
-                return difference(a, b, at + differ.trailing_zeros() as usize);
+            let four = [at, at + B::SIZE, at + third, at + third + B::SIZE];
+            let [first, second, third, fourth] = four.map(equal);
+            if first.smaller(second).smaller(third.smaller(fourth)).mask() != B::ALL {
+                for at in four {
+                    let differ = differences::<B>(a, b, at);
+                    if differ != 0 {
+                        return difference(a, b, at + differ.trailing_zeros() as usize);
+                    }
+                }
             }
             if at == last {
                 return 0;
             }
-            at = (at + B::SIZE).min(last);
+            at = (at + 4 * B::SIZE).min(last);
         }
     }
 }

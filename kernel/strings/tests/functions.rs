@@ -177,6 +177,9 @@ fn memcmp_finds_the_first_difference() {
     let (left, right) = (Areas::new(), Areas::new());
     with_every_variant(|variant| {
         for (offset, length, at_end) in places() {
+            // What lies around differs.
+            left.of(length).bytes().fill(1);
+            right.of(length).bytes().fill(2);
             let a = left.of(length).place(offset, length, at_end);
             let b = right.of(length).place((offset * 5 + 3) % ALIGNMENTS, length, at_end);
             a.copy_from_slice(&pattern(length, offset));
