@@ -16,6 +16,7 @@
 //! | [`compare`] | `memcmp`, `strcmp`, `strncmp` |
 //! | [`find`] | `memchr`, `memrchr` |
 //! | [`find_in_string`] | `strlen`, `strnlen`, `strchr`, `strrchr` |
+//! | [`span`] | `strcspn`, `strspn`, `strpbrk` |
 //!
 //! The functions have C's names and contracts, but no C symbols: the kernel and the libc give them those.
 
@@ -28,5 +29,6 @@ pub mod copy;
 pub mod fill;
 pub mod find;
 pub mod find_in_string;
+pub mod span;
 
 pub use choice::{Variant, choose};

@@ -5,7 +5,7 @@ use std::arch::x86_64::_xgetbv;
 use std::cmp::Ordering;
 use std::ptr::null_mut;
 use std::sync::Mutex;
-use vcpu_kernel_strings::{Variant, choose, compare, copy, fill, find, find_in_string};
+use vcpu_kernel_strings::{Variant, choose, compare, copy, fill, find, find_in_string, span};
 
 const PAGE: usize = 4096;
 const ALIGNMENTS: usize = 64;
@@ -294,6 +294,66 @@ fn strings_end_at_their_first_zero() {
 }
 
 #[test]
+fn spans_end_at_the_first_byte_of_a_set_or_outside_it() {
+    // From none to more than blocks are compared with, some of them twice, and the highest bytes.
+    let all: Vec<u8> = (1..=255).filter(|byte| *byte != 7).collect();
+    let sets = [
+        &b""[..],
+        b"x",
+        b"xx",
+        b"%_",
+        b"\xff\x80x",
+        b"abc\x01",
+        b"abcde",
+        b"abcdabcdabcd",
+        b"0123456789\xff",
+        &all,
+    ];
+    let (area, set_area) = (Areas::new(), Guarded::new(PAGE));
+    with_every_variant(|variant| {
+        for (place, length, at_end) in places() {
+            let number = place + length;
+            let members = sets[number % sets.len()];
+            let set = set_area.place(0, members.len() + 1, at_end);
+            set[..members.len()].copy_from_slice(members);
+            set[members.len()] = 0;
+            let member = |at: usize| members.get(at % members.len().max(1)).copied().unwrap_or(7);
+            // What lies behind the end would be found, or counted.
+            area.of(length).bytes().fill(member(0));
+            let block = area.of(length).place(place, length + 1, at_end);
+            block[length] = 0;
+            let check = |block: &[u8]| {
+                let string = &block[..length];
+                let found = string.iter().position(|byte| members.contains(byte));
+                let other = string.iter().position(|byte| !members.contains(byte));
+                // SAFETY: both end with a zero.
+                unsafe {
+                    let (string, set) = (block.as_ptr(), set.as_ptr());
+                    let case = (variant, place, length, members);
+                    assert_eq!(span::strcspn(string, set), found.unwrap_or(length), "{case:?}");
+                    assert_eq!(offset(span::strpbrk(string, set), block), found, "{case:?}");
+                    assert_eq!(span::strspn(string, set), other.unwrap_or(length), "{case:?}");
+                }
+            };
+            for at in (0..length).step_by(1 + length / 5).map(Some).chain([None, length.checked_sub(1)]) {
+                block[..length].fill(7);
+                if let Some(at) = at {
+                    block[at..length].fill(member(at));
+                }
+                check(block);
+                for (at, byte) in block[..length].iter_mut().enumerate() {
+                    *byte = member(at + number);
+                }
+                if let Some(at) = at {
+                    block[at] = 7;
+                }
+                check(block);
+            }
+        }
+    });
+}
+
+#[test]
 fn strings_are_copied_with_their_end_and_nothing_else() {
     let (source, target) = (Areas::new(), Areas::new());
     with_every_variant(|variant| {
@@ -421,6 +481,12 @@ proptest! {
                 let string = &place_a[..=end];
                 assert_eq!(offset(find_in_string::strchr(start_a, byte), string), string.iter().position(is));
                 assert_eq!(offset(find_in_string::strrchr(start_a, byte), string), string.iter().rposition(is));
+                let set: Vec<u8> = place_b.iter().copied().take_while(|byte| *byte != 0).collect();
+                let found = place_a[..end].iter().position(|byte| set.contains(byte));
+                assert_eq!(span::strcspn(start_a, start_b), found.unwrap_or(end));
+                assert_eq!(offset(span::strpbrk(start_a, start_b), place_a), found);
+                let other = place_a[..end].iter().position(|byte| !set.contains(byte));
+                assert_eq!(span::strspn(start_a, start_b), other.unwrap_or(end));
                 copy::memmove(place_b.as_mut_ptr(), start_a, both);
                 assert_eq!(place_b[..both], a[..both]);
                 assert_eq!(place_b[both..b.len()], b[both..]);
