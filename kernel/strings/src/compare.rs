@@ -176,22 +176,17 @@ unsafe fn differences<B: Block>(a: *const u8, b: *const u8, at: usize) -> u32 {
 /// # Safety: that of `memcmp`, and the processor has the block's instructions.
 #[inline(always)]
 unsafe fn large<B: Block>(a: *const u8, b: *const u8, length: usize) -> i32 {
-    // SAFETY: as above; no load ends behind `length`.
+    // SAFETY: as above; no block ends behind `length`.
     unsafe {
-        let equal = |at| B::load(a.add(at)).equal(B::load(b.add(at)));
-        // How far the third of the four is from the first.
-        let (mut at, third) = (0, (length - 2 * B::SIZE).min(2 * B::SIZE));
-        let last = length - 2 * B::SIZE - third;
+        if length <= 4 * B::SIZE {
+            let blocks = [0, B::SIZE, length - 2 * B::SIZE, length - B::SIZE];
+            return four::<B>(a, b, blocks).unwrap_or(0);
+        }
+        let (mut at, last) = (0, length - 4 * B::SIZE);
         loop {
-            let four = [at, at + B::SIZE, at + third, at + third + B::SIZE];
-            let [first, second, third, fourth] = four.map(equal);
-            if first.smaller(second).smaller(third.smaller(fourth)).mask() != B::ALL {
-                for at in four {
-                    let differ = differences::<B>(a, b, at);
-                    if differ != 0 {
-                        return difference(a, b, at + differ.trailing_zeros() as usize);
-                    }
-                }
+            let blocks = [at, at + B::SIZE, at + 2 * B::SIZE, at + 3 * B::SIZE];
+            if let Some(order) = four::<B>(a, b, blocks) {
+                return order;
             }
             if at == last {
                 return 0;
@@ -199,6 +194,28 @@ unsafe fn large<B: Block>(a: *const u8, b: *const u8, length: usize) -> i32 {
             at = (at + 4 * B::SIZE).min(last);
         }
     }
+}
+
+/// Compares four blocks; nothing if they are the same.
+///
+/// # Safety: all of them can be read, and the processor has the block's instructions.
+#[inline(always)]
+unsafe fn four<B: Block>(a: *const u8, b: *const u8, blocks: [usize; 4]) -> Option<i32> {
+    // SAFETY: as above.
+    unsafe {
+        let equal = |block: usize| B::load(a.add(blocks[block])).equal(B::load(b.add(blocks[block])));
+        let (first, second, third, fourth) = (equal(0), equal(1), equal(2), equal(3));
+        if first.smaller(second).smaller(third.smaller(fourth)).mask() == B::ALL {
+            return None;
+        }
+        for at in blocks {
+            let differ = differences::<B>(a, b, at);
+            if differ != 0 {
+                return Some(difference(a, b, at + differ.trailing_zeros() as usize));
+            }
+        }
+    }
+    None
 }
 
 fn order(left: u64, right: u64) -> i32 {
