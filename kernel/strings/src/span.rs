@@ -1,13 +1,18 @@
 //! `strcspn`, `strspn`, `strpbrk`: how far a string has none, or only bytes, of a set.
 //!
-//! The call is often longer than the search, so nothing is set up for a set of up to [`FEW`] bytes but registers.
+//! Strings and sets are mostly so short that setting something up would take longest. So a block is compared with
+//! each byte of a set, and only large sets have a table.
 
 use crate::block::{Block, PAGE};
 use crate::choice::variants;
 use core::ptr::null_mut;
+use core::slice;
 
-/// The largest set that each block is compared with, byte by byte.
+/// The largest set whose bytes are kept in registers.
 const FEW: usize = 4;
+
+/// The largest set that each block is compared with. For others there is a table.
+const SOME: usize = 16;
 
 variants! {
     /// Bytes before the first one that is in the set, or before the string's end.
@@ -49,7 +54,13 @@ unsafe fn before_any<B: Block>(string: *const u8, set: *const u8) -> usize {
                 let (few, zero) = ([B::splat(a), B::splat(b), B::splat(c), B::splat(d)], B::splat(0));
                 first(string, |block: B| block.equal(zero).or(is_any(block, few)))
             }
-            None => count(string, set, false),
+            None => match some(set) {
+                Some(some) => {
+                    let zero = B::splat(0);
+                    first(string, |block: B| block.equal(zero).or(is_one_of(block, some)))
+                }
+                None => count(string, set, false),
+            },
         }
     }
 }
@@ -67,7 +78,13 @@ unsafe fn before_other<B: Block>(string: *const u8, set: *const u8) -> usize {
                 let zero = B::splat(0);
                 first(string, |block: B| is_any(block, few).equal(zero))
             }
-            None => count(string, set, true),
+            None => match some(set) {
+                Some(some) => {
+                    let zero = B::splat(0);
+                    first(string, |block: B| is_one_of(block, some).equal(zero))
+                }
+                None => count(string, set, true),
+            },
         }
     }
 }
@@ -88,6 +105,18 @@ unsafe fn few(set: *const u8) -> Option<[u8; FEW]> {
     }
 }
 
+/// The bytes of a set that has more, but not many.
+///
+/// # Safety: the set is a string, all of it can be read for as long as what is given lives, and it has [`FEW`].
+#[inline(always)]
+unsafe fn some<'a>(set: *const u8) -> Option<&'a [u8]> {
+    // SAFETY: as above; nothing is read behind the zero byte.
+    unsafe {
+        let length = (FEW..=SOME).find(|length| *set.add(*length) == 0)?;
+        Some(slice::from_raw_parts(set, length))
+    }
+}
+
 /// 255 in each byte that is one of the bytes, and 0 in all others.
 ///
 /// # Safety: the processor has the block's instructions.
@@ -95,6 +124,21 @@ unsafe fn few(set: *const u8) -> Option<[u8; FEW]> {
 unsafe fn is_any<B: Block>(block: B, [a, b, c, d]: [B; FEW]) -> B {
     // SAFETY: as above.
     unsafe { (block.equal(a).or(block.equal(b))).or(block.equal(c).or(block.equal(d))) }
+}
+
+/// The same for any number of them, which are looked up again each time.
+///
+/// # Safety: the processor has the block's instructions.
+#[inline(always)]
+unsafe fn is_one_of<B: Block>(block: B, set: &[u8]) -> B {
+    // SAFETY: as above.
+    unsafe {
+        let mut any = B::splat(0);
+        for byte in set {
+            any = any.or(block.equal(B::splat(*byte)));
+        }
+        any
+    }
 }
 
 /// How far from the start the first byte is for which `matches` gives a byte with its highest bit set.
@@ -128,7 +172,7 @@ unsafe fn first<B: Block>(string: *const u8, matches: impl Fn(B) -> B) -> usize 
 /// Bytes of a string that are in the set, or that are not, before the first other one or the end.
 ///
 /// # Safety: both are strings, and all of them can be read.
-#[inline(always)]
+#[inline(never)]
 unsafe fn count(string: *const u8, mut set: *const u8, are_in: bool) -> usize {
     let mut is_in = [false; 256];
     is_in[0] = !are_in;

@@ -307,6 +307,8 @@ fn spans_end_at_the_first_byte_of_a_set_or_outside_it() {
         b"abcde",
         b"abcdabcdabcd",
         b"0123456789\xff",
+        b"0123456789abcdef",
+        b"0123456789abcdefg",
         &all,
     ];
     let (area, set_area) = (Areas::new(), Guarded::new(PAGE));
