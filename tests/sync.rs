@@ -83,6 +83,16 @@ fn a_mutex_is_poisoned_by_who_dies_with_it(backend: BackendKind) {
     assert_eq!(deaths("mutex-poison", backend), expected);
 }
 
+fn nobody_need_know_who_has_a_mutex_until_somebody_wants_it(backend: BackendKind) {
+    let expected = "asked: true\n\
+        tried: Some(Poisoned(..))\n\
+        locked: Some(PoisonError { .. })\n\
+        locked with events off: true\n\
+        well again: Ok(4)\n\
+        [true, true, true, true, false]\n";
+    assert_eq!(deaths("mutex-unseen", backend), expected);
+}
+
 fn mutexes_move_leave_no_trace_and_can_be_dropped_while_locked(backend: BackendKind) {
     check("mutex-forget", "0 bytes more\nothers are free: true\n", backend);
 }
@@ -251,6 +261,7 @@ on_every_backend!(
     waiting_for_a_mutex_ends_at_the_deadline,
     a_wait_that_could_never_end_is_a_panic,
     a_mutex_is_poisoned_by_who_dies_with_it,
+    nobody_need_know_who_has_a_mutex_until_somebody_wants_it,
     mutexes_move_leave_no_trace_and_can_be_dropped_while_locked,
     a_reader_waits_for_writers_before_it_unless_it_is_more_important,
     a_writer_that_gives_up_lets_readers_in,

@@ -28,7 +28,7 @@ use core::fmt;
 use end::bury;
 use vcpu_kernel_core::policy::{Kind, Policy};
 
-pub(crate) use block::{MAIN, SERVICE, for_each, init, of};
+pub(crate) use block::{MAIN, NO_TOKEN, SERVICE, for_each, init, of, with_token};
 pub(crate) use end::{set_death, vanish};
 
 pub use crate::stack::{MINIMUM as MINIMUM_STACK, NORMAL as NORMAL_STACK};

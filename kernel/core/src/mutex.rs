@@ -9,6 +9,9 @@
 //! longest if there are several, before that one runs. Nobody can overtake it. So a mutex without owner
 //! has no waiters.
 //!
+//! A mutex that nobody waits for may be owned by a thread without the policy's knowledge, if it is told before
+//! anything is asked of it about that mutex ([`Policy::note_owner`](crate::policy::Policy::note_owner)).
+//!
 //! A mutex whose owner died is *poisoned*, as in `std`: what it guards may be half changed. It is handed
 //! over all the same, and stays poisoned until somebody says that all is well again.
 

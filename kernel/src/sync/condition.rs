@@ -49,7 +49,11 @@ impl RawCondition {
     /// If the calling thread does not own the mutex; with events off.
     pub fn wait(&self, mutex: &RawMutex, deadline: Option<u64>) -> Result<(), TimedOut> {
         let id = self.record.ensure();
-        let wait = |policy: &mut Policy, now| policy.wait_condition(id, mutex.locked(policy), deadline, now);
+        mutex.ensure();
+        let wait = |policy: &mut Policy, now| {
+            let mutex = mutex.keep(policy);
+            policy.wait_condition(id, mutex, deadline, now)
+        };
         scheduler::block(wait).map(drop)
     }
 

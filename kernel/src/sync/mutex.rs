@@ -1,8 +1,23 @@
 //! [`RawMutex`]: one owner at a time, who inherits the importance of those who wait.
+//!
+//! As long as nobody waits, the policy need not know who the owner is. So a free mutex is locked, and unlocked again,
+//! by one instruction that exchanges a word of the mutex itself, with events on: there is one processor, so nothing
+//! comes in the middle of it. Who wants a mutex that another thread has tells the policy, and from then on all is
+//! up to that, until the mutex is unlocked and nobody waits.
+//!
+//! | the word | who owns the mutex |
+//! |---|---|
+//! | [`FREE`] | nobody |
+//! | [`TOLD`] | the policy knows |
+//! | [`KEPT`] | the policy knows, for good: it gives the mutex to those who wait on a condition variable |
+//! | a [token](crate::thread::Thread::token) | that thread; if it is over, nobody, and the mutex is poisoned |
 
 use super::Poisoned;
-use super::registration::{Record, Registration, record_functions};
+use super::registration::{OutOfMemory, Record, Registration};
 use crate::scheduler::{self, TimedOut};
+use crate::{event, thread};
+use core::arch::asm;
+use core::cell::Cell;
 use core::fmt;
 use vcpu_kernel_core::mutex::{Mutex, MutexId};
 use vcpu_kernel_core::policy::{Busy, Kind, Policy};
@@ -11,7 +26,64 @@ use vcpu_kernel_core::table::{Full, Id};
 /// A mutex without data. What it means is said in [`vcpu_kernel_core::mutex`].
 #[derive(Debug)]
 pub struct RawMutex {
+    owner: Owner,
     record: Registration<Mutex>,
+}
+
+const FREE: u64 = 0;
+const TOLD: u64 = 1;
+const KEPT: u64 = 2;
+const _: () = assert!(KEPT < thread::NO_TOKEN);
+
+/// The word that says who owns a mutex. Whatever needs more than one look at it is done with events off.
+#[derive(Debug)]
+struct Owner(Cell<u64>);
+
+// SAFETY: there is one processor, and the word is read or written by one instruction, or with events off.
+unsafe impl Sync for Owner {}
+
+impl Owner {
+    /// Replaces the word if it is the expected one, and gives whether it was.
+    #[inline(always)]
+    fn exchange(&self, expected: u64, new: u64) -> bool {
+        // A look costs less than an exchange that comes to nothing.
+        if self.0.get() != expected {
+            return false;
+        }
+        let found: u64;
+        // SAFETY: the word may be written through a shared reference. What the mutex guards is not accessed across
+        // this, because the compiler takes it for an access to all memory.
+        unsafe {
+            asm!("cmpxchg qword ptr [{}], {}", in(reg) self.0.as_ptr(), in(reg) new,
+                 inout("rax") expected => found, options(nostack));
+        }
+        found == expected
+    }
+
+    /// The calling thread becomes the owner, if it is a thread and nobody is.
+    #[inline(always)]
+    fn enter(&self) -> bool {
+        let token = scheduler::current().token();
+        token != thread::NO_TOKEN && self.exchange(FREE, token)
+    }
+
+    /// The calling thread is the owner no more, if it was and the policy does not know.
+    #[inline(always)]
+    fn leave(&self) -> bool {
+        self.exchange(scheduler::current().token(), FREE)
+    }
+
+    /// Whether the policy knows the owner.
+    #[inline(always)]
+    fn is_told(&self, _: &Policy) -> bool {
+        matches!(self.0.get(), TOLD | KEPT)
+    }
+
+    /// Whether the policy does not know that a thread died with the mutex.
+    fn is_left(&self, policy: &Policy) -> bool {
+        let word = self.0.get();
+        word > thread::NO_TOKEN && thread::with_token(policy, word).is_none()
+    }
 }
 
 /// Why a mutex was not locked.
@@ -51,13 +123,40 @@ impl Record for Mutex {
     }
 }
 
-record_functions!(RawMutex);
-
 impl RawMutex {
     /// An unlocked mutex.
     #[must_use]
     pub const fn new() -> RawMutex {
-        RawMutex { record: Registration::new(()) }
+        RawMutex { owner: Owner(Cell::new(FREE)), record: Registration::new(()) }
+    }
+
+    /// Creates the mutex's record now, so that its use never needs memory for that.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] if there is no memory for it.
+    #[inline]
+    pub fn prepare(&self) -> Result<(), OutOfMemory> {
+        self.record.prepare()
+    }
+
+    /// Gives the mutex's record back, as dropping it would. It can still be used: it is as new then.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] if somebody owns the mutex. Nothing changed.
+    pub fn reset(&self) -> Result<(), Busy> {
+        event::without(|| {
+            let is_free = |policy: &mut Policy| {
+                self.owner.0.get() == FREE || self.owner.is_told(policy) || self.owner.is_left(policy)
+            };
+            if !scheduler::quick(is_free) {
+                return Err(Busy);
+            }
+            self.record.reset()?;
+            self.owner.0.set(FREE);
+            Ok(())
+        })
     }
 
     /// Locks the mutex for the calling thread, which waits if need be.
@@ -86,7 +185,7 @@ impl RawMutex {
     /// If it would have to wait with events off.
     #[inline]
     pub fn lock_until(&self, deadline: Option<u64>) -> Result<Poisoned, LockError> {
-        match self.lock_uncontended() {
+        match self.lock_if_free() {
             Some(poisoned) => Ok(poisoned),
             None => self.lock_contended(deadline),
         }
@@ -96,18 +195,15 @@ impl RawMutex {
     #[must_use = "without the mutex, what it guards must not be touched"]
     #[inline]
     pub fn try_lock(&self) -> Option<Poisoned> {
-        self.lock_uncontended().or_else(|| {
-            self.ensure();
-            self.lock_uncontended()
-        })
+        self.lock_if_free().or_else(|| self.lock_left())
     }
 
-    /// Locks the mutex for the calling thread if nobody owns it and it was used before; an unused one seems to be
-    /// owned. The quickest way.
+    /// Locks the mutex for the calling thread if nobody owns it; one that a thread died with may seem to be owned. The
+    /// quickest way.
     #[must_use = "without the mutex, what it guards must not be touched"]
     #[inline(always)]
     pub fn lock_if_free(&self) -> Option<Poisoned> {
-        self.lock_uncontended()
+        if self.owner.enter() { Some(Poisoned(false)) } else { self.lock_told() }
     }
 
     /// Unlocks the mutex. If somebody waits, it is theirs, and a more important thread runs at once.
@@ -117,17 +213,18 @@ impl RawMutex {
     /// If the calling thread does not own it.
     #[inline]
     pub fn unlock(&self) {
-        let is_done = scheduler::quick(|policy| policy.unlock_uncontended(self.locked(policy)));
-        if !is_done {
-            self.unlock_contended();
+        if !self.owner.leave() {
+            self.unlock_told();
         }
     }
 
     /// Whether a thread died with it, and nobody has said since that all is well.
     #[inline]
     pub fn poisoned(&self) -> Poisoned {
-        let id = |policy: &Policy| self.record.get(policy);
-        Poisoned(scheduler::quick(|policy| id(policy).is_some_and(|id| policy.mutex(id).is_poisoned())))
+        Poisoned(scheduler::quick(|policy| {
+            let id = self.record.get(policy);
+            id.is_some_and(|id| policy.mutex(id).is_poisoned()) || self.owner.is_left(policy)
+        }))
     }
 
     /// Says that what it guards is well again.
@@ -135,6 +232,9 @@ impl RawMutex {
         scheduler::quick(|policy| {
             if let Some(id) = self.record.get(policy) {
                 policy.set_mutex_poisoned(id, false);
+            }
+            if self.owner.is_left(policy) {
+                self.owner.0.set(FREE);
             }
         });
     }
@@ -144,35 +244,81 @@ impl RawMutex {
         self.record.ensure()
     }
 
-    /// The number of a mutex that is locked.
-    #[inline(always)]
-    pub(super) fn locked(&self, policy: &Policy) -> MutexId {
-        self.record.get(policy).expect("a mutex that nobody ever locked cannot be unlocked")
+    /// Tells the policy who owns the mutex, if it does not know. Gives the record, which there must be.
+    fn tell(&self, policy: &mut Policy) -> MutexId {
+        let id = self.record.get(policy).expect("a mutex has a record before the policy is told of it");
+        if !self.owner.is_told(policy) {
+            let word = self.owner.0.replace(TOLD);
+            match thread::with_token(policy, word) {
+                Some(owner) => policy.note_owner(id, owner),
+                None => policy.set_mutex_poisoned(id, word != FREE),
+            }
+        }
+        id
     }
 
-    #[inline(always)]
-    fn lock_uncontended(&self) -> Option<Poisoned> {
+    /// As [`tell`](RawMutex::tell), for good.
+    pub(super) fn keep(&self, policy: &mut Policy) -> MutexId {
+        let id = self.tell(policy);
+        self.owner.0.set(KEPT);
+        id
+    }
+
+    /// Locks the mutex if the policy knows that nobody owns it.
+    #[inline(never)]
+    fn lock_told(&self) -> Option<Poisoned> {
         scheduler::quick(|policy| {
-            let id = self.record.get(policy)?;
+            let id = self.record.get(policy).filter(|_| self.owner.is_told(policy))?;
             // In a handler there may be nobody who could own it.
             let is_locked = policy.running().is_some() && policy.lock_uncontended(id);
             is_locked.then(|| Poisoned(policy.mutex(id).is_poisoned()))
         })
     }
 
+    /// Locks the mutex if a thread died with it and the policy does not know.
+    #[cold]
+    fn lock_left(&self) -> Option<Poisoned> {
+        if !scheduler::quick(|policy| self.owner.is_left(policy)) {
+            return None;
+        }
+        self.ensure();
+        scheduler::quick(|policy| self.tell(policy));
+        self.lock_told()
+    }
+
     #[cold]
     fn lock_contended(&self, deadline: Option<u64>) -> Result<Poisoned, LockError> {
-        let id = self.ensure();
-        match scheduler::block_with(|policy, now| policy.lock(id, deadline, now)) {
+        if let Some(poisoned) = self.lock_left() {
+            return Ok(poisoned);
+        }
+        self.ensure();
+        match scheduler::block_with(|policy, now| {
+            let id = self.tell(policy);
+            policy.lock(id, deadline, now)
+        }) {
             Ok(Ok(_)) => Ok(self.poisoned()),
             Ok(Err(TimedOut)) => Err(LockError::TimedOut),
             Err(_) => Err(LockError::Deadlock),
         }
     }
 
-    #[cold]
-    fn unlock_contended(&self) {
-        scheduler::decide(|policy, now| policy.unlock(self.locked(policy), now));
+    #[inline(never)]
+    fn unlock_told(&self) {
+        let locked = |policy: &Policy| {
+            let id = self.record.get(policy).filter(|_| self.owner.is_told(policy));
+            id.expect("a mutex that the calling thread does not own cannot be unlocked")
+        };
+        let is_done = scheduler::quick(|policy| {
+            let id = locked(policy);
+            let is_done = policy.unlock_uncontended(id);
+            if is_done && self.owner.0.get() == TOLD && !policy.mutex(id).is_poisoned() {
+                self.owner.0.set(FREE);
+            }
+            is_done
+        });
+        if !is_done {
+            scheduler::decide(|policy, now| policy.unlock(locked(policy), now));
+        }
     }
 }
 

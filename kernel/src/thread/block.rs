@@ -14,7 +14,8 @@ use core::fmt;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use vcpu_kernel_core::thread::ThreadId;
+use vcpu_kernel_core::policy::Policy;
+use vcpu_kernel_core::thread::{State, ThreadId};
 
 /// The control block of a thread.
 ///
@@ -39,6 +40,7 @@ pub struct Thread {
     /// Who knows the thread: its handles, and itself until it is over.
     pub(super) references: AtomicUsize,
     pub(super) number: u64,
+    pub(super) token: Cell<u64>,
     pub(super) name: Option<Box<str>>,
     pub(super) stack: Cell<Option<Stack>>,
     pub(super) storage: UnsafeCell<Option<Block>>,
@@ -82,6 +84,12 @@ static BLOCKS: [AtomicPtr<BlockPage>; 4096] = [const { AtomicPtr::new(ptr::null_
 
 const PAGE_ENTRIES: usize = 1024;
 
+/// The [token](Thread::token) of the service flow, which is no thread. All others are greater.
+pub(crate) const NO_TOKEN: u64 = 3;
+
+/// How many of a token's bits say where the record is.
+const TOKEN_INDEX: u32 = (BLOCKS.len() * PAGE_ENTRIES).ilog2();
+
 type BlockPage = [AtomicPtr<Thread>; PAGE_ENTRIES];
 
 impl Thread {
@@ -94,6 +102,7 @@ impl Thread {
             id: Cell::new(None),
             references: AtomicUsize::new(1),
             number,
+            token: Cell::new(NO_TOKEN),
             name: None,
             stack: Cell::new(None),
             storage: UnsafeCell::new(None),
@@ -155,6 +164,13 @@ impl Thread {
     /// Its number in the order of creation.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// A number of which it is quick to find out whether its thread is over, by [`with_token`]. No other thread of
+    /// the guest ever has it.
+    #[inline(always)]
+    pub(crate) fn token(&self) -> u64 {
+        self.token.get()
     }
 
     /// The lowest stack pointer with which it may begin an operation of the kernel.
@@ -256,7 +272,19 @@ pub(super) fn publish(id: ThreadId, thread: &'static Thread) -> Result<(), OutOf
     // SAFETY: published above, or before; it stays.
     let page = unsafe { &*page.load(Ordering::Relaxed) };
     page[index].store((&raw const *thread).cast_mut(), Ordering::Relaxed);
+    thread.token.set(thread.number << TOKEN_INDEX | id.index() as u64);
     Ok(())
+}
+
+/// The number of the record of the thread that has a token, or none if that thread is over.
+pub(crate) fn with_token(policy: &Policy, token: u64) -> Option<ThreadId> {
+    let index = token as usize % (BLOCKS.len() * PAGE_ENTRIES);
+    let page = BLOCKS[index / PAGE_ENTRIES].load(Ordering::Relaxed);
+    // SAFETY: a page that was published stays, and its entry is null or names a control block that has not ended:
+    // who has the policy is alone.
+    let thread = unsafe { page.as_ref()?[index % PAGE_ENTRIES].load(Ordering::Relaxed).as_ref()? };
+    let id = thread.id.get()?;
+    (thread.token() == token && policy.thread(id).state() != State::Exited).then_some(id)
 }
 
 /// Moves a value to the heap for good, if there is room.

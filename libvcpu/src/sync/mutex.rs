@@ -11,11 +11,11 @@ use vcpu_kernel::sync::{LockError, RawMutex};
 /// Lets one thread at a time use what it guards, as [`std::sync::Mutex`].
 ///
 /// It hands on importance: as long as a more important thread waits for it, its owner is as important. Who
-/// waits gets it by priority, then by time of arrival. Locking and unlocking without a contest takes a few dozen
+/// waits gets it by priority, then by time of arrival. Locking and unlocking without a contest takes a few
 /// instructions and no vCPU call.
 ///
 /// A thread that dies with it poisons it. A guard that is forgotten leaves it locked until the thread ends,
-/// and if the mutex is dropped before that, a record of the kernel's stays behind.
+/// and if others waited for it and it is dropped before that, a record of the kernel's stays behind.
 ///
 /// ```no_run
 /// use libvcpu::sync::Mutex;

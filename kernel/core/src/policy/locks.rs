@@ -113,6 +113,18 @@ impl Policy {
         self.decide(now)
     }
 
+    /// Tells who owns a mutex that the policy takes for free: a thread that is not over has locked it without the
+    /// policy. Nobody's turn changes, because nobody waits for it yet; nor may anybody wait with it on a condition
+    /// variable, who would get it from the policy.
+    ///
+    /// # Panics
+    ///
+    /// If somebody owns it already, as far as the policy knows.
+    pub fn note_owner(&mut self, mutex: MutexId, owner: ThreadId) {
+        assert_eq!(self.objects.mutexes[mutex].owner(), None, "mutex {mutex:?} is owned already");
+        mutex::take(&mut self.objects.mutexes, &mut self.scheduler.threads, mutex, owner);
+    }
+
     /// Says that what a mutex guards is well again, or, with `true`, that it is not.
     pub fn set_mutex_poisoned(&mut self, mutex: MutexId, is_poisoned: bool) {
         self.objects.mutexes[mutex].is_poisoned = is_poisoned;

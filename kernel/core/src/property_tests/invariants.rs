@@ -143,6 +143,9 @@ fn owners_and_mutexes_agree(world: &World) {
             .collect();
         assert_eq!(held, owned, "{thread:?}");
     }
+    for (mutex, unseen) in world.mutexes.iter().zip(world.unseen) {
+        assert!(unseen.is_none() || mutexes[*mutex].owner().is_none(), "{mutex:?} has two owners");
+    }
 }
 
 fn nobody_waits_for_what_could_be_had(world: &World) {

@@ -218,6 +218,21 @@ impl Model {
                 self.inherit();
                 Answer::Decided
             }
+            Operation::LockUnseen(mutex) => {
+                self.own(mutex, self.running.unwrap());
+                Answer::Nothing
+            }
+            Operation::UnlockUnseen(mutex) => {
+                self.mutexes[mutex].owner = None;
+                Answer::Nothing
+            }
+            Operation::Tell(mutex) => {
+                // Of several that a thread exits with, those told of last go first.
+                if let Some(owner) = self.mutexes[mutex].owner {
+                    self.own(mutex, owner);
+                }
+                Answer::Nothing
+            }
             Operation::LockUncontended(mutex) => self.lock_uncontended(mutex),
             Operation::Lock(mutex, deadline) => self.lock(mutex, deadline, now),
             Operation::UnlockUncontended(mutex) => {

@@ -43,6 +43,11 @@ pub(super) enum Operation {
     SetPriority(usize, Priority),
     SetThreadSlice(usize, Option<TimeSlice>),
     SetInheritance(bool),
+    /// The running thread locks a mutex, and the policy does not know.
+    LockUnseen(usize),
+    UnlockUnseen(usize),
+    /// The policy is told of a mutex that was locked unseen.
+    Tell(usize),
     LockUncontended(usize),
     Lock(usize, Option<u64>),
     UnlockUncontended(usize),
@@ -83,6 +88,8 @@ pub(super) struct World {
     /// By number; those that exited stay.
     pub(super) threads: Vec<ThreadId>,
     pub(super) mutexes: Vec<MutexId>,
+    /// Who locked the mutex of this number unseen, and may have exited since.
+    pub(super) unseen: [Option<ThreadId>; 3],
     pub(super) condition: ConditionId,
     pub(super) semaphore: SemaphoreId,
     pub(super) lock: ReadWriteLockId,
@@ -100,6 +107,7 @@ impl World {
         World {
             threads: Vec::new(),
             mutexes: (0..3).map(|_| policy.create_mutex().unwrap()).collect(),
+            unseen: [None; 3],
             condition: policy.create_condition().unwrap(),
             semaphore: policy.create_semaphore(1, 3).unwrap(),
             lock: policy.create_read_write_lock().unwrap(),
@@ -112,6 +120,24 @@ impl World {
 
     pub(super) fn number(&self, thread: ThreadId) -> usize {
         self.threads.iter().position(|other| *other == thread).unwrap()
+    }
+
+    /// Whether a mutex can be locked unseen: it is free and well, and nobody will get it from the policy.
+    fn is_nobodys(&self, mutex: usize) -> bool {
+        let id = self.mutexes[mutex];
+        let record = self.policy.mutex(id);
+        let gets = |thread: &ThreadId| match self.policy.thread(*thread).waiting() {
+            Waiting::Condition(_, mutex) | Waiting::Released(Some(mutex)) => mutex == id,
+            _ => false,
+        };
+        let is_free = record.owner().is_none() && self.unseen[mutex].is_none();
+        is_free && !record.is_poisoned() && !self.threads.iter().any(gets)
+    }
+
+    /// Whether a thread exited with a mutex, which is not well again.
+    pub(super) fn is_poisoned(&self, mutex: usize) -> bool {
+        let has_exited = |owner: ThreadId| self.policy.thread(owner).state() == State::Exited;
+        self.policy.mutex(self.mutexes[mutex]).is_poisoned() || self.unseen[mutex].is_some_and(has_exited)
     }
 
     /// Something for each wait queue that threads in it may wait for.
@@ -221,6 +247,7 @@ fn choose_for_running(
     let held: Vec<usize> = mutex::held(mutexes, threads, running)
         .map(|held| world.mutexes.iter().position(|mutex| *mutex == held).unwrap())
         .collect();
+    let unseen = world.unseen.iter().filter(|owner| **owner == Some(running)).count();
     let some_held = held.get(one as usize % held.len().max(1)).copied();
     // Whether the chain from the mutex comes back to the running thread, with a deadline that opens it.
     let closes_chain_for_a_while = || {
@@ -241,13 +268,14 @@ fn choose_for_running(
         52..54 => Operation::Sleep(deadline.unwrap_or_default()),
         54..56 => Operation::Park(deadline),
         56 => Operation::Exit,
+        57..66 if world.unseen[mutex].is_some() => Operation::Tell(mutex),
         57..59 => Operation::LockUncontended(mutex),
         // In a wild run chains may be closed, and this walk might not end.
         59..66 if is_careful && closes_chain_for_a_while() => return None,
         59..66 => Operation::Lock(mutex, deadline),
         66..68 => Operation::UnlockUncontended(some_held?),
         68..76 => Operation::Unlock(some_held?),
-        76..80 if is_careful && held.len() != 1 => return None,
+        76..80 if is_careful && held.len() + unseen != 1 => return None,
         76..80 => Operation::WaitCondition(some_held?, deadline),
         80..86 => Operation::Acquire(deadline),
         86..89 => {
@@ -266,6 +294,8 @@ fn choose_for_running(
         105..107 => Operation::WaitLine(deadline),
         114..117 => Operation::AllowInterrupts,
         117 => Operation::ForbidInterrupts,
+        107..110 => world.is_nobodys(mutex).then_some(Operation::LockUnseen(mutex))?,
+        118 => (world.unseen[mutex] == Some(running)).then_some(Operation::UnlockUnseen(mutex))?,
         _ => {
             let is_free = policy.thread(world.threads[someone]).joiner.is_none();
             (is_free && world.threads[someone] != running).then_some(Operation::Join(someone, deadline))?
@@ -285,7 +315,8 @@ pub(super) fn time_after(number: u32, operation: &Operation, machine: &Machine) 
 
 /// Does an operation.
 pub(super) fn apply(operation: &Operation, world: &mut World, now: u64) -> Answer {
-    let World { policy, threads, mutexes, condition, semaphore, lock, barrier, events, timer } = world;
+    let World { policy, threads, mutexes, unseen, condition, semaphore, lock, barrier, events, timer } =
+        world;
     match *operation {
         Operation::Alarm => Answer::Decided(policy.alarm(now)),
         Operation::Create(priority, slice) => {
@@ -312,6 +343,23 @@ pub(super) fn apply(operation: &Operation, world: &mut World, now: u64) -> Answe
             Answer::Nothing
         }
         Operation::SetInheritance(is_on) => Answer::Decided(policy.inheritance(is_on, now)),
+        Operation::LockUnseen(mutex) => {
+            unseen[mutex] = policy.running();
+            Answer::Nothing
+        }
+        Operation::UnlockUnseen(mutex) => {
+            unseen[mutex] = None;
+            Answer::Nothing
+        }
+        Operation::Tell(mutex) => {
+            let owner = unseen[mutex].take().unwrap();
+            if policy.thread(owner).state() == State::Exited {
+                policy.set_mutex_poisoned(mutexes[mutex], true);
+            } else {
+                policy.note_owner(mutexes[mutex], owner);
+            }
+            Answer::Nothing
+        }
         Operation::LockUncontended(mutex) => succeeded(policy.lock_uncontended(mutexes[mutex])),
         Operation::Lock(mutex, deadline) => {
             policy.lock(mutexes[mutex], deadline, now).map_or(Answer::Deadlock, Answer::Tried)

@@ -44,6 +44,7 @@ impl Condition {
         }
         cancel::test();
         self.raw.prepare().map_err(|_| ENOMEM)?;
+        mutex.raw.prepare().map_err(|_| ENOMEM)?;
         let (result, entered) = mutex.without(|mutex| cancel::wait(|| self.raw.wait(mutex, deadline)));
         if result == Err(WaitError::Interrupted) {
             // What is cleaned up finds the mutex locked. After a signal, whoever waits looks again.

@@ -10,7 +10,7 @@ use crate::errno::{EAGAIN, EBUSY, EDEADLK, EINVAL, ENOMEM, ENOTRECOVERABLE, EOWN
 use crate::time::TimeSpec;
 use core::cell::Cell;
 use core::ffi::c_int;
-use core::mem::transmute;
+use core::mem::{MaybeUninit, transmute};
 use vcpu_kernel::console;
 use vcpu_kernel::sync::{LockError, Poisoned, RawMutex};
 use vcpu_kernel::thread;
@@ -29,13 +29,13 @@ const ROBUST: u32 = 4;
 #[repr(C)]
 pub struct Mutex {
     attributes: Cell<u32>,
+    /// How often a recursive mutex is locked beyond the first time.
+    count: Cell<u32>,
     pub(super) raw: RawMutex,
     /// The number of the thread that owns it, or 0.
     owner: Cell<c_int>,
-    /// How often a recursive mutex is locked beyond the first time.
-    count: Cell<u32>,
     state: Cell<State>,
-    unused: [u32; 5],
+    unused: [u32; 2],
 }
 
 /// What is known of what a robust mutex guards.
@@ -51,8 +51,12 @@ enum State {
 }
 
 const _: () = assert!(size_of::<Mutex>() == 40 && align_of::<Mutex>() <= 8);
-// SAFETY: both are four bytes, and any bytes are a number.
-const _: () = assert!(unsafe { transmute::<RawMutex, u32>(RawMutex::new()) } == 0);
+const _: () = {
+    // SAFETY: of the same size, and any bytes are possibly nothing.
+    let words = unsafe { transmute::<RawMutex, [MaybeUninit<u32>; 4]>(RawMutex::new()) };
+    // SAFETY: the compiler refuses this if it is padding.
+    unsafe { assert!(words[0].assume_init() | words[1].assume_init() | words[2].assume_init() == 0) }
+};
 
 impl Mutex {
     /// Makes a mutex.

@@ -15,6 +15,8 @@ static SEMAPHORE: Semaphore = Semaphore::new(0);
 static CHANNEL: Channel<u32, 4> = Channel::new();
 static GROUP: EventGroup = EventGroup::new();
 static MUTEX: Mutex<u32> = Mutex::new(0);
+/// Nobody ever waits for this one.
+static UNSEEN: Mutex<u32> = Mutex::new(0);
 static CHANGED: Condvar = Condvar::new();
 static LOCK: RwLock<u32> = RwLock::new(0);
 static TIMER: Timer = Timer::new();
@@ -22,6 +24,7 @@ static REFUSED: AtomicU32 = AtomicU32::new(0);
 static ADMITTED: AtomicU32 = AtomicU32::new(0);
 
 fn handle() {
+    let is_free = UNSEEN.try_lock().map(|mut number| *number += 1).is_ok();
     match (MUTEX.try_lock(), LOCK.try_write()) {
         (Ok(mut number), Ok(mut other)) => {
             *number += 1;
@@ -30,6 +33,7 @@ fn handle() {
         }
         (Err(TryLockError::WouldBlock), Err(TryLockError::WouldBlock)) => {
             REFUSED.fetch_add(1, Relaxed);
+            assert!(!is_free);
         }
         _ => panic!("both are locked, or neither"),
     }
@@ -74,7 +78,8 @@ pub(crate) fn handler() {
     waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     println!("{} expiry", last.join().unwrap());
     println!("{}, {}, {}", MUTEX.lock().unwrap(), LOCK.read().unwrap(), REFUSED.load(Relaxed));
-    let guards = (MUTEX.lock().unwrap(), LOCK.read().unwrap());
+    assert_eq!(*UNSEEN.lock().unwrap(), 1);
+    let guards = (MUTEX.lock().unwrap(), LOCK.read().unwrap(), UNSEEN.lock().unwrap());
     interrupt();
     drop(guards);
     println!("{}, {}, {}", MUTEX.lock().unwrap(), LOCK.read().unwrap(), REFUSED.load(Relaxed));

@@ -35,6 +35,7 @@ fn main() -> u8 {
         "mutex-timeout" => mutex::timeout(),
         "mutex-deadlock" => mutex::deadlock(),
         "mutex-poison" => mutex::poison(),
+        "mutex-unseen" => mutex::unseen(),
         "mutex-forget" => mutex::forget(),
         "bounds" => bounds::bounds(),
         "rw-lock-order" => rw_lock::order(),

@@ -1,6 +1,7 @@
 //! Mutexes.
 
 use crate::{effective, let_others_run, milliseconds, spawn};
+use libvcpu::event;
 use libvcpu::heap;
 use libvcpu::prelude::*;
 use libvcpu::sync::{Arc, Mutex, TryLockError};
@@ -183,6 +184,43 @@ pub(crate) fn poison() {
     let mut mutex = Mutex::new(3);
     *mutex.get_mut().unwrap() += 1;
     assert_eq!(mutex.into_inner().unwrap(), 4);
+}
+
+/// As long as nobody waits, the kernel does not know who has a mutex. Who comes after the owner's death finds it free
+/// and poisoned, also a thread that has the dead one's place; nobody who comes earlier is late.
+pub(crate) fn unseen() {
+    let mutexes: Arc<Vec<_>> = Arc::new((0..5).map(Mutex::new).collect());
+    let theirs = mutexes.clone();
+    let die = move || {
+        core::mem::forget(theirs.iter().map(Mutex::lock).collect::<Vec<_>>());
+        panic!("with the mutexes");
+    };
+    spawn(30, die).join().unwrap_err();
+    let theirs = mutexes.clone();
+    let heir = spawn(30, move || {
+        println!("asked: {}", theirs[0].is_poisoned());
+        println!("tried: {:?}", theirs[1].try_lock().err());
+        println!("locked: {:?}", theirs[2].lock().err());
+        let is_err = event::without(|| theirs[3].lock().is_err());
+        println!("locked with events off: {is_err}");
+        theirs[4].clear_poison();
+        println!("well again: {:?}", theirs[4].lock());
+        theirs.iter().map(Mutex::is_poisoned).collect::<Vec<_>>()
+    });
+    println!("{:?}", heir.join().unwrap());
+    mutexes.iter().for_each(Mutex::clear_poison);
+    // It becomes known, and unknown again, with each who waits.
+    for _ in 0..2 {
+        for (number, mutex) in mutexes.iter().enumerate() {
+            let guard = mutex.lock().unwrap();
+            let theirs = mutexes.clone();
+            let waiter = spawn(60, move || *theirs[number].lock().unwrap());
+            let level = thread::current().effective_priority().level();
+            drop(guard);
+            assert_eq!((waiter.join().unwrap(), level), (number, 60));
+            assert!(mutex.try_lock().is_ok());
+        }
+    }
 }
 
 /// Records are found by number: mutexes move, are dropped, and are dropped while they are locked.

@@ -197,6 +197,28 @@ fn waiting_for_a_deadlock_is_a_deadlock() {
 }
 
 #[test]
+fn an_owner_of_whom_the_policy_is_told_late_inherits() {
+    let mut policy = policy();
+    let mutex = policy.create_mutex().unwrap();
+    let owner = spawn(&mut policy, 5, 0);
+    let important = spawn(&mut policy, 40, 0);
+    policy.note_owner(mutex, owner);
+    let _ = lock_contended(&mut policy, mutex, None, 0);
+    assert_eq!((policy.running(), level(&policy, owner)), (Some(owner), 40));
+    assert_eq!(policy.unlock(mutex, 0).run, Some(important));
+    assert_eq!(level(&policy, owner), 5);
+}
+
+#[test]
+#[should_panic(expected = "is owned already")]
+fn the_policy_is_told_of_no_second_owner() {
+    let mut policy = policy();
+    let (_, [mutex]) = owners(&mut policy, [10]);
+    let other = spawn(&mut policy, 5, 0);
+    policy.note_owner(mutex, other);
+}
+
+#[test]
 fn a_mutex_that_is_owned_cannot_be_removed() {
     let mut policy = policy();
     let mutex = policy.create_mutex().unwrap();
