@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `c.malloc` | a step of `malloc.c`, beside this file |
 //! | `c.lua` | Lua runs `program.lua`, beside this file |
-//! | `c.sqlite` | SQLite's speed test with its database in memory |
-//! | `c.sqlite.file` | the same on a directory that is granted exclusively |
-//! | `c.sqlite.shared` | the same on one that others may change, so that each operation is a request |
+//! | `c.sqlite` | SQLite's speed test with its database in memory, in the size that it has by itself, 100 |
+//! | `c.sqlite.file` | a fifth of it on a directory that is granted exclusively |
+//! | `c.sqlite.file.large` | all of it |
+//! | `c.sqlite.shared` | a fifth of it on a directory that others may change, where each operation is a request |
 //!
 //! Ports are built for both by the same script. Both sides must print the same.
 //!
@@ -59,20 +60,21 @@ pub(super) fn measure(site: &Site) -> Result<Vec<Figure>, Failure> {
         figures.push(compare(site, "c.lua", [&mut inside, &mut outside])?.at_most(Target::Ratio(1.05)));
     }
     if let Some(sqlite) = build_port(site, "sqlite:speedtest1")? {
-        let arguments = ["--size", "20", "--testset", "main"];
-        let figure = |name, access, database: [&str; 2]| {
+        let figure = |name, size, access, database: [&str; 2], rounds| {
+            let arguments = ["--size", size, "--testset", "main"];
             let mut inside = run_with(site, place.path(), access, &sqlite.image);
             inside.args(arguments).arg(database[0]);
             let mut outside = Command::new(&sqlite.native);
             outside.args(arguments).arg(database[1]);
-            compare_silently(site, name, [&mut inside, &mut outside])
+            turns(site, name, [&mut inside, &mut outside], false, rounds)
         };
         let file = place.path().join("speed.db").display().to_string();
-        let in_file = ["speed.db", &file];
-        let memory = figure("c.sqlite", "rw,exclusive", [":memory:", ":memory:"])?;
-        figures.push(memory.at_most(Target::Ratio(1.05)));
-        figures.push(figure("c.sqlite.file", "rw,exclusive", in_file)?.at_most(Target::Ratio(1.15)));
-        figures.push(figure("c.sqlite.shared", "rw", in_file)?);
+        let (memory, file, own) = ([":memory:"; 2], ["speed.db", &file], "rw,exclusive");
+        figures.push(figure("c.sqlite", "100", own, memory, ROUNDS)?.at_most(Target::Ratio(1.05)));
+        figures.push(figure("c.sqlite.file", "20", own, file, ROUNDS)?.at_most(Target::Ratio(1.15)));
+        // Half a minute each.
+        figures.push(figure("c.sqlite.file.large", "100", own, file, 3)?.at_most(Target::Ratio(1.15)));
+        figures.push(figure("c.sqlite.shared", "20", "rw", file, 3)?);
     }
     Ok(figures)
 }
@@ -121,20 +123,22 @@ fn malloc(site: &Site, place: &Path) -> Result<Figure, Failure> {
 
 /// The time of a whole program in the sandbox over that of the native one, in turns; both must print the same.
 pub(super) fn compare(site: &Site, name: &str, sides: [&mut Command; 2]) -> Result<Figure, Failure> {
-    turns(site, name, sides, true)
+    turns(site, name, sides, true, ROUNDS)
 }
 
-/// As [`compare`], of programs that print times.
-fn compare_silently(site: &Site, name: &str, sides: [&mut Command; 2]) -> Result<Figure, Failure> {
-    turns(site, name, sides, false)
-}
-
-fn turns(site: &Site, name: &str, sides: [&mut Command; 2], prints_alike: bool) -> Result<Figure, Failure> {
+/// As [`compare`], in so many rounds; what they print need not be the same if it has times in it.
+fn turns(
+    site: &Site,
+    name: &str,
+    sides: [&mut Command; 2],
+    prints_alike: bool,
+    rounds: usize,
+) -> Result<Figure, Failure> {
     let [inside, outside] = sides;
     let mut samples = [Vec::new(), Vec::new()];
     // The first round does not count.
-    for round in 0..=ROUNDS {
-        site.progress.round(name, round, ROUNDS + 1);
+    for round in 0..=rounds {
+        site.progress.round(name, round, rounds + 1);
         let (inside, outside) = (timed(inside)?, timed(outside)?);
         if prints_alike && inside.1 != outside.1 {
             return Err(Failure::runner(format_args!(
