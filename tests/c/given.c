@@ -280,6 +280,7 @@ static void mistakes(const struct vcpu_image *image)
     REFUSED(vcpu_builder_directory(builder, "\xff", folder, false), "a text is not UTF-8");
     REFUSED(vcpu_builder_directory(builder, NULL, folder, false), "a text is a null pointer");
     REFUSED(vcpu_builder_directory(builder, "files", NULL, false), "the path is a null pointer");
+    REFUSED(vcpu_builder_exclusive_directory(builder, "files", NULL, false), "the path is a null pointer");
     REFUSED(vcpu_builder_block(builder, "disk", NULL, false), "the path is a null pointer");
     MUST(vcpu_builder_directory(builder, "files", path("no"), false) == VCPU_STATUS_SYSTEM);
     MUST(strstr(vcpu_error(), "does not exist") != NULL);
@@ -307,6 +308,12 @@ static void mistakes(const struct vcpu_image *image)
     }
     MUST(vcpu_builder_build(builder, &sandbox) == VCPU_STATUS_SYSTEM && sandbox == NULL);
     MUST(strstr(vcpu_error(), "files is granted twice") != NULL);
+    vcpu_builder_free(builder);
+    builder = begin(image);
+    DONE(vcpu_builder_exclusive_directory(builder, "files", folder, true));
+    DONE(vcpu_builder_exclusive_directory(builder, "more", folder, true));
+    MUST(vcpu_builder_build(builder, &sandbox) == VCPU_STATUS_SYSTEM && sandbox == NULL);
+    MUST(strstr(vcpu_error(), "\"more\" cannot be used: somebody else has it exclusively") != NULL);
     vcpu_builder_free(builder);
     close(ends[0]);
     close(ends[1]);

@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
-use vcpu_host::{Grant, Resource, Streams};
+use vcpu_host::{Grant, GrantError, Resource, Streams};
 
 /// What is no file descriptor: nothing is read there, and what is written goes nowhere.
 const NONE: c_int = -1;
@@ -74,6 +75,23 @@ pub unsafe extern "C" fn vcpu_builder_streams(
     })
 }
 
+/// Grants what is made of a name and a path.
+///
+/// # Safety
+///
+/// The builder and the texts exist.
+unsafe fn grant_directory(
+    builder: *mut Builder,
+    name: *const c_char,
+    path: *const c_char,
+    make: impl FnOnce(&str, &Path) -> Result<Grant, GrantError>,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller says.
+    let (builder, name, path) = unsafe { (object(builder)?, text(name)?, self::path(path)?) };
+    let grant = make(name, path)?;
+    builder.change(|builder| builder.grant(grant))
+}
+
 /// Grants the guest a directory and all below it, under this name; it cannot leave it. Name and path are copied.
 ///
 /// # Safety
@@ -86,11 +104,9 @@ pub unsafe extern "C" fn vcpu_builder_directory(
     path: *const c_char,
     writable: bool,
 ) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let (builder, name, path) = unsafe { (object(builder)?, text(name)?, self::path(path)?) };
-        let grant = Grant::directory(name, path, writable)?;
-        builder.change(|builder| builder.grant(grant))
+    // SAFETY: as the function's contract says.
+    guard(|| unsafe {
+        grant_directory(builder, name, path, |name, path| Grant::directory(name, path, writable))
     })
 }
 
@@ -108,11 +124,9 @@ pub unsafe extern "C" fn vcpu_builder_exclusive_directory(
     path: *const c_char,
     writable: bool,
 ) -> Status {
-    guard(|| {
-        // SAFETY: as the function's contract says.
-        let (builder, name, path) = unsafe { (object(builder)?, text(name)?, self::path(path)?) };
-        let grant = Grant::exclusive_directory(name, path, writable)?;
-        builder.change(|builder| builder.grant(grant))
+    // SAFETY: as the function's contract says.
+    guard(|| unsafe {
+        grant_directory(builder, name, path, |name, path| Grant::exclusive_directory(name, path, writable))
     })
 }
 
