@@ -24,13 +24,14 @@
 //! | `walk` | from a path to a node |
 //! | `session` | requests, what they are answered, and what is kept of that |
 //! | `fuse` | their form |
-//! | `file`, `directory`, `metadata`, `lock` | what programs see |
+//! | `file`, `options`, `directory`, `metadata`, `lock` | what programs see |
 
 mod directory;
 mod file;
 mod fuse;
 mod lock;
 mod metadata;
+mod options;
 mod session;
 mod walk;
 
@@ -44,9 +45,10 @@ use fuse::Operation;
 use walk::{Nodes, Place, Spot, c_string, resolve};
 
 pub use directory::{DirEntry, Directory, RawEntry, ReadDir};
-pub use file::{File, OpenOptions};
+pub use file::File;
 pub use lock::{Lock, LockKind, LockOwner};
 pub use metadata::{Changes, FileTime, FileType, Metadata, Permissions};
+pub use options::OpenOptions;
 
 /// Reads a whole file.
 ///

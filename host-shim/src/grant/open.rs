@@ -46,11 +46,7 @@ impl Grant {
     ///
     /// If the name is none, or the path names no directory that this process can use.
     pub fn directory(name: &str, path: impl Into<PathBuf>, writable: bool) -> Result<Grant, GrantError> {
-        let path = path.into();
-        let want = Want::directory(name, writable).map_err(|_| GrantError::BadName(name.to_owned()))?;
-        Self::probe(&want, &path)?;
-        let resource = Resource::Directory { path, writable, exclusive: false };
-        Ok(Grant { name: name.to_owned(), resource })
+        Self::any_directory(name, path.into(), writable, false)
     }
 
     /// As [`directory`](Grant::directory), one in which nobody else changes anything as long as the guest runs. The
@@ -65,11 +61,19 @@ impl Grant {
         path: impl Into<PathBuf>,
         writable: bool,
     ) -> Result<Grant, GrantError> {
-        let mut grant = Self::directory(name, path, writable)?;
-        if let Resource::Directory { exclusive, .. } = &mut grant.resource {
-            *exclusive = true;
-        }
-        Ok(grant)
+        Self::any_directory(name, path.into(), writable, true)
+    }
+
+    fn any_directory(
+        name: &str,
+        path: PathBuf,
+        writable: bool,
+        exclusive: bool,
+    ) -> Result<Grant, GrantError> {
+        let want = Want::directory(name, writable).map_err(|_| GrantError::BadName(name.to_owned()))?;
+        Self::probe(&want, &path)?;
+        let resource = Resource::Directory { path, writable, exclusive };
+        Ok(Grant { name: name.to_owned(), resource })
     }
 
     /// An image of a disk, a regular file or a block device, which is opened.
